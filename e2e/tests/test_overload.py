@@ -251,7 +251,7 @@ def test_overload_is_survived(deployments):
         stored = honest.until_done("GET", f"paced/{number}")
         assert_same(stored.body, body(f"paced/{number}", 0, STREAMED))
     assert {status for _, status in slow_clients.statuses()} <= {0, 200, 503}
-    assert "sent its body too slowly while others waited for memory" in proxy.log_text()
+    assert "sent its body too slowly while other requests waited for memory" in proxy.log_text()
     assert "no memory for another body became free" in proxy.log_text()
     assert held["half a head"] == 0
 

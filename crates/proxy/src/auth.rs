@@ -34,7 +34,7 @@ use s3proxy_protocol::sigv4::{
 use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern, Permission};
-use crate::effective_name::Reach;
+use crate::effective_name::KeyReach;
 use crate::record::RequestRecord;
 use crate::telemetry::traces::Trust;
 
@@ -141,7 +141,7 @@ impl Identity {
             Grants::Everything => true,
             Grants::AnonymousRead => {
                 // A key with dot segments may lead to another object or bucket at the backend.
-                let is_literal = |key| Reach::of(key) == Reach::Literal;
+                let is_literal = |key| KeyReach::from_key(key) == KeyReach::Literal;
                 access == Access::Read && object_key.is_some_and(is_literal)
             }
             Grants::Of(client) => client.grants.iter().any(|grant| {
@@ -204,11 +204,11 @@ impl Identity {
 /// must not reach the rest of it, nor a grant for some buckets reach the others.
 fn covers(grant: &Grant, key: &str) -> bool {
     let whole_bucket = || grant.prefixes.iter().any(is_everything);
-    let is_far_enough = match Reach::of(key) {
-        Reach::Literal => true,
-        Reach::Bucket => whole_bucket(),
+    let is_far_enough = match KeyReach::from_key(key) {
+        KeyReach::Literal => true,
+        KeyReach::Bucket => whole_bucket(),
         // `..` beyond the bucket's root: only a grant for every bucket covers it.
-        Reach::Beyond => whole_bucket() && grant.buckets.iter().any(is_everything),
+        KeyReach::Beyond => whole_bucket() && grant.buckets.iter().any(is_everything),
     };
     is_far_enough && grant.prefixes.iter().any(|prefix| prefix.covers(key))
 }
@@ -310,7 +310,7 @@ impl Gate {
             address.key.as_ref().map(ObjectKey::as_str),
         );
         if let Some(version) = query.get("versionId").filter(|version| !version.is_empty()) {
-            record.trail.asks_version(version);
+            record.trail.requests_version(version);
         }
         if form::is_form(&parts, &address, &query) {
             record.operation(Operation::PostObject.as_str());

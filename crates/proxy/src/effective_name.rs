@@ -4,9 +4,9 @@
 //! So a key may denote an object under another prefix or, beyond the bucket's own name, in another
 //! bucket. Keys are passed on as received; this module judges where they may lead.
 
-/// How far a key may lead from its literal place.
+/// Distance that a key may lead from its literal place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
+pub(crate) enum KeyReach {
     /// The key denotes the same object everywhere.
     Literal,
     /// The key may denote another object of the bucket.
@@ -15,9 +15,9 @@ pub(crate) enum Reach {
     Beyond,
 }
 
-impl Reach {
+impl KeyReach {
     /// Judges a key, or the prefix of a listing. A slash at the end changes nothing.
-    pub(crate) fn of(key: &str) -> Self {
+    pub(crate) fn from_key(key: &str) -> Self {
         let mut reach = Self::Literal;
         let mut depth = 0_usize;
         let mut segments = key.split(['/', '\\']).peekable();
@@ -72,26 +72,26 @@ mod tests {
     #[test]
     fn a_key_reaches_as_far_as_its_dots_and_slashes_lead() {
         for (key, reach) in [
-            ("", Reach::Literal),
-            ("a", Reach::Literal),
-            ("a/b.c/..d/...", Reach::Literal),
-            ("a/b/", Reach::Literal),
-            ("a\\b", Reach::Literal),
-            ("a//b", Reach::Bucket),
-            ("/a", Reach::Bucket),
-            ("a/./b", Reach::Bucket),
-            ("a/.", Reach::Bucket),
-            ("a/..", Reach::Bucket),
-            ("a/../b", Reach::Bucket),
-            ("a\\..\\b", Reach::Bucket),
-            ("a/b/../../c", Reach::Bucket),
-            ("..", Reach::Beyond),
-            ("../b", Reach::Beyond),
-            ("a/../../b/c", Reach::Beyond),
-            ("a//../../b/c", Reach::Beyond),
-            ("a/./../../b", Reach::Beyond),
+            ("", KeyReach::Literal),
+            ("a", KeyReach::Literal),
+            ("a/b.c/..d/...", KeyReach::Literal),
+            ("a/b/", KeyReach::Literal),
+            ("a\\b", KeyReach::Literal),
+            ("a//b", KeyReach::Bucket),
+            ("/a", KeyReach::Bucket),
+            ("a/./b", KeyReach::Bucket),
+            ("a/.", KeyReach::Bucket),
+            ("a/..", KeyReach::Bucket),
+            ("a/../b", KeyReach::Bucket),
+            ("a\\..\\b", KeyReach::Bucket),
+            ("a/b/../../c", KeyReach::Bucket),
+            ("..", KeyReach::Beyond),
+            ("../b", KeyReach::Beyond),
+            ("a/../../b/c", KeyReach::Beyond),
+            ("a//../../b/c", KeyReach::Beyond),
+            ("a/./../../b", KeyReach::Beyond),
         ] {
-            assert_eq!(Reach::of(key), reach, "{key}");
+            assert_eq!(KeyReach::from_key(key), reach, "{key}");
         }
     }
 

@@ -27,7 +27,7 @@ use crate::keys::fuzzing as keys;
 use crate::listen::proxy_protocol;
 use crate::record::RequestRecord;
 use crate::telemetry::traces;
-use crate::trusted::TrustedProxies;
+use crate::trusted_proxies::TrustedProxies;
 
 pub use crate::backend::fuzzing::{Service, other_region, redirected};
 

@@ -26,7 +26,7 @@ use s3proxy::commands::sweep::sweep;
 use s3proxy::commands::verify::verify;
 use s3proxy::config::resolved::Config;
 use s3proxy::config::{self, LoadedConfig, Problems, ScopedFlags, Serving, SettingFlags, Sources};
-use s3proxy::telemetry::{self, LogLevels, Written};
+use s3proxy::telemetry::{self, LogForm, LogLevels};
 use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -88,11 +88,11 @@ fn serve(flags: ScopedFlags<Serving>) -> ExitCode {
     match ended {
         Ok(code) => code,
         // A log for machines has to contain everything, the final error too.
-        Err((error, Written::Json)) => {
+        Err((error, LogForm::Json)) => {
             tracing::error!("{error}");
             ExitCode::from(EXIT_NOT_STARTED)
         }
-        Err((error, Written::Text)) => not_started(&error),
+        Err((error, LogForm::Text)) => not_started(&error),
     }
 }
 
@@ -301,7 +301,7 @@ fn run_on<P, F>(
     runtime: &Runtime,
     sources: Sources,
     program: P,
-) -> Result<ExitCode, (StartError, Written)>
+) -> Result<ExitCode, (StartError, LogForm)>
 where
     P: FnOnce(LoadedConfig, LogLevels) -> F,
     F: Future<Output = Result<ExitCode, StartError>>,

@@ -27,7 +27,7 @@ const WINDOW: Duration = Duration::from_mins(5);
 
 /// Error of a request that panicked.
 #[derive(Debug, thiserror::Error)]
-#[error("a panic, which is a defect of the proxy; the log names its place")]
+#[error("internal error: panic; the log has its location")]
 pub(crate) struct Panicked;
 
 /// Panics since a request was last served.

@@ -18,7 +18,7 @@ use crate::keys::keys_in_use::SealingRequest;
 use crate::telemetry::audit::{AuditTrail, RequestFacts};
 use crate::telemetry::traces::{RequestEnd, RequestTrace};
 
-use crate::telemetry::metrics::{self, Counted, EndedRequest};
+use crate::telemetry::metrics::{self, EndedRequest, GaugeGuard};
 use crate::telemetry::{REQUEST_MESSAGE, REQUEST_TARGET};
 
 /// Longest reason of a failure that is kept, in bytes: it may quote a client or a backend.
@@ -93,7 +93,7 @@ pub(crate) struct RequestRecord {
     /// Number of bytes that the response announced.
     announced: AtomicU64,
     told: Told,
-    _in_flight: Option<Counted>,
+    _in_flight: Option<GaugeGuard>,
     /// Keys that the request may seal under.
     sealing: Mutex<Option<SealingRequest>>,
     /// Notes for the audit log.

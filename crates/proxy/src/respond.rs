@@ -27,7 +27,7 @@ use crate::keys::legacy::LegacyKeyError;
 use crate::panics::Panicked;
 use crate::record::{self, RequestRecord};
 use crate::stored_fault::StoredFault;
-use crate::telemetry::audit::NoPlace;
+use crate::telemetry::audit::AuditUnavailable;
 use crate::telemetry::metrics;
 use crate::throttle::{RETRY_AFTER, Throttled};
 
@@ -74,7 +74,7 @@ pub(crate) enum Failure {
     LegacyKey(#[from] LegacyKeyError),
     /// The request's line in the audit log could not be written.
     #[error(transparent)]
-    Audit(#[from] NoPlace),
+    Audit(#[from] AuditUnavailable),
     /// A defect of the proxy.
     #[error(transparent)]
     Panicked(#[from] Panicked),

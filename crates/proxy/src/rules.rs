@@ -1,4 +1,4 @@
-//! How an object is stored, and which keys open it, by its place: the first rule that matches, or
+//! Storage of objects, and the keys that open them, by bucket and key: the first matching rule, or
 //! the policy.
 //!
 //! A key that a rule names, as its `key` or among its `opens`, opens only in the places of rules
@@ -15,14 +15,14 @@ use crate::keys::{ChosenKey, Keyring, KeyringError};
 
 /// The rules, with the keys that they select.
 pub(crate) struct Rules {
-    in_order: Vec<(Rule, Storing, Scope)>,
-    otherwise: (Storing, Scope),
+    in_order: Vec<(Rule, StoragePolicy, Scope)>,
+    otherwise: (StoragePolicy, Scope),
     plaintext_reads: Permission,
 }
 
 /// Settings for new objects.
 #[derive(Clone)]
-pub(crate) struct Storing {
+pub(crate) struct StoragePolicy {
     pub(crate) key: ChosenKey,
     pub(crate) key_binding: KeyBinding,
     pub(crate) encryption: Encryption,
@@ -37,14 +37,14 @@ impl Rules {
         zero_key: Permission,
         keys: &Keyring,
     ) -> Result<Self, KeyringError> {
-        let otherwise = Storing {
+        let otherwise = StoragePolicy {
             key: keys.active().clone(),
             key_binding: policy.key_binding,
             encryption: Encryption::On,
         };
         let mut named = Vec::with_capacity(rules.len());
         for (index, rule) in rules.iter().enumerate() {
-            named.push(Named::of(index, rule, keys)?);
+            named.push(NamedKeys::resolve(index, rule, keys)?);
         }
         // Only now: a key that any of the rules names is not shared.
         let shared = Scope {
@@ -56,7 +56,7 @@ impl Rules {
         };
         let in_order = rules.into_iter().zip(named).enumerate();
         let in_order = in_order.map(|(index, (rule, named))| {
-            let storing = Storing {
+            let storing = StoragePolicy {
                 key: named.key.as_ref().unwrap_or(&otherwise.key).clone(),
                 key_binding: rule.key_binding.unwrap_or(policy.key_binding),
                 encryption: rule.encryption,
@@ -80,7 +80,7 @@ impl Rules {
     }
 
     /// Returns how an object is stored under this bucket and key.
-    pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &Storing {
+    pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &StoragePolicy {
         self.matching(bucket, object_key).0
     }
 
@@ -97,7 +97,7 @@ impl Rules {
         }
     }
 
-    fn matching(&self, bucket: &str, object_key: &str) -> (&Storing, &Scope) {
+    fn matching(&self, bucket: &str, object_key: &str) -> (&StoragePolicy, &Scope) {
         // In the operator's order: the first match wins, even if a later rule is more specific.
         let matching = self
             .in_order
@@ -109,13 +109,13 @@ impl Rules {
 }
 
 /// Keys that a rule names.
-struct Named {
+struct NamedKeys {
     key: Option<ChosenKey>,
     opens: Option<BTreeSet<Arc<str>>>,
 }
 
-impl Named {
-    fn of(index: usize, rule: &Rule, keys: &Keyring) -> Result<Self, KeyringError> {
+impl NamedKeys {
+    fn resolve(index: usize, rule: &Rule, keys: &Keyring) -> Result<Self, KeyringError> {
         let choose = |asked: &String| keys.choose(&format!("rules[{index}].key"), asked);
         let name = |asked: &String| keys.name_of(&format!("rules[{index}].opens"), asked);
         let opens = rule.opens.as_ref();
@@ -128,9 +128,9 @@ impl Named {
 }
 
 /// Returns the keys that open if a rule names none: the active one, and those that no rule names.
-fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
+fn shared_keys(keys: &Keyring, named: &[NamedKeys]) -> BTreeSet<Arc<str>> {
     let mut shared: BTreeSet<_> = keys.names().cloned().collect();
-    for Named { key, opens } in named {
+    for NamedKeys { key, opens } in named {
         if let Some(key) = key {
             shared.remove(key.name());
         }
@@ -145,8 +145,8 @@ fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
 
 fn scope(
     rule: &Rule,
-    storing: &Storing,
-    named: Named,
+    storing: &StoragePolicy,
+    named: NamedKeys,
     (rule_name, shared): (RuleName, &Scope),
 ) -> Scope {
     let mut keys = match (named.opens, &named.key) {

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
 use crate::backend::Forwarder;
-use crate::body::budget::Holder;
+use crate::body::budget::MemoryHolder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::{Feature, Policy};
 use crate::execute::cors::{Lookup, PageRequest};
@@ -25,20 +25,20 @@ use crate::execute::{
     head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
 };
 use crate::health::ProbeHandler;
-use crate::lacking;
 use crate::listen::Serve;
 use crate::listen::connection_limits::ConnectionHandle;
 use crate::listen::overflow_connections::ConnectionClass;
+use crate::missing_features;
 use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};
 use crate::respond::{self, Asked, Failure, Verbosity};
-use crate::telemetry::Seldom;
+use crate::telemetry::LogRateLimit;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::traces::{Arrival, Traces, Trust};
-use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled, UnreadBody};
-use crate::trusted::TrustedProxies;
+use crate::throttle::{RETRY_AFTER, Throttle, Throttled, ThrottledSender, UnreadBody};
+use crate::trusted_proxies::TrustedProxies;
 
 /// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
@@ -62,7 +62,7 @@ pub(crate) struct Service {
     pub(crate) audit: AuditLog,
     pub(crate) traces: Traces,
     /// Rate limit for log lines about requests that came back.
-    pub(crate) loops: Seldom,
+    pub(crate) loops: LogRateLimit,
 }
 
 /// Whether the sender of a request is known, which decides what its answer may cost.
@@ -166,8 +166,8 @@ impl Service {
         standing: &mut Standing,
     ) -> Outcome<Response<ResponseBody>> {
         // Before any work: a request whose line cannot be written may have to be refused.
-        if let Some(place) = self.audit.place().await? {
-            record.trail.begin(place);
+        if let Some(slot) = self.audit.reserve().await? {
+            record.trail.begin(slot);
         }
         let visit = parts.extensions.get::<ConnectionHandle>().cloned();
         if parts.method == Method::POST
@@ -199,11 +199,14 @@ impl Service {
         }
         let (sender, holder) = if request.identity.is_listed() {
             let name = request.identity.name.as_str();
-            (Sender::Client(name), Some(Holder::authenticated(name)))
+            (
+                ThrottledSender::Client(name),
+                Some(MemoryHolder::authenticated(name)),
+            )
         } else if request.identity.is_anonymous() {
-            (Sender::Anonymous(from), None)
+            (ThrottledSender::Anonymous(from), None)
         } else {
-            (Sender::Stranger(from), None)
+            (ThrottledSender::Stranger(from), None)
         };
         if let Some(visit) = visit {
             let admitted = visit.admitted(holder);
@@ -264,7 +267,7 @@ impl Service {
                  backend.host of the first one to the S3 server.",
             ),
         };
-        if let Some(times) = self.loops.turn() {
+        if let Some(times) = self.loops.count() {
             tracing::warn!(%from, times, "{log}");
         }
         Failure::Refused(S3Error::new(ErrorCode::LoopDetected, message))
@@ -302,8 +305,11 @@ impl Service {
         let mut plan = plan::plan(&facts(&request, &self.parts.policy));
         // Grants come first: a client without them learns nothing of the backend.
         if !matches!(plan, Plan::Refuse(_))
-            && let Err(error) =
-                lacking::settle(&self.lacks, request.operation, &mut request.headers)
+            && let Err(error) = missing_features::remove_or_refuse(
+                &self.lacks,
+                request.operation,
+                &mut request.headers,
+            )
         {
             plan = Plan::Refuse(error);
         }
@@ -455,7 +461,7 @@ fn complete(
     record.answered(response.status(), announced);
     let version = response.headers().get("x-amz-version-id");
     if let Some(version) = version.and_then(|version| version.to_str().ok()) {
-        record.trail.answers_version(version);
+        record.trail.returns_version(version);
     }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));
     for (name, id) in record.ids() {

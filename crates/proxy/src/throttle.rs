@@ -1,20 +1,20 @@
 //! Limits on requests: per second and in flight, over all clients and for each.
 //!
 //! They apply once the sender is known, so that a flood of unsigned requests takes nothing from
-//! clients that sign: such a request is refused anyway, and takes a turn only if nobody waits for
-//! one ([`Throttle::turned_away`]). A client's own limits come before those over all, so that
-//! requests that wait for them hold nothing that others need. Unlisted senders (anonymous reads,
-//! `auth = none`) are identified by address, IPv6 by its /64.
+//! clients that sign: such a request is refused anyway, and takes a turn only if no other request
+//! waits for one ([`Throttle::turned_away`]). A client's own limits come before the shared ones, so
+//! that requests that wait for the former hold nothing that others need. Unlisted senders
+//! (anonymous reads, `auth = none`) are identified by address, IPv6 by its /64.
 //!
 //! Requests wait in turn, up to `limits.throttle_wait` for all limits together. A request that
-//! cannot get its turn in that time is told to slow down at once. Queues are bounded. In-flight
-//! places go to the client or network that holds the fewest ([`places`]).
+//! cannot get its turn in that time is throttled at once. Queues are bounded. In-flight slots go to
+//! the client or network that holds the fewest ([`in_flight_slots`]).
 //!
 //! Absent: health checks, which come before all this; memory, see [`crate::body::buffers`]; and
 //! limits over all replicas: each replica counts for itself.
 
-mod places;
-mod rate;
+mod in_flight_slots;
+mod rate_limit;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -25,16 +25,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::places::{Held, Places, SenderId, Sharing};
-use self::rate::Rate;
+use self::in_flight_slots::{InFlightSlot, InFlightSlots, SenderId, SlotSharing};
+use self::rate_limit::RateLimit;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
 
-/// Length of the queue for one limit; further requests are told to slow down. Each holds its
-/// connection.
+/// Length of the queue for one limit; further requests are throttled. Each waiting request holds
+/// its connection.
 const QUEUE: usize = 1024;
 
-/// Number of slots for the limits of addresses. Addresses that hash to one slot share its limits,
+/// Number of entries for the limits of addresses. Addresses with the same hash share an entry,
 /// which bounds the memory.
 const STRANGERS: usize = 1024;
 
@@ -42,23 +42,23 @@ const STRANGERS: usize = 1024;
 /// response.
 const UNREAD_BODIES: NonZeroU32 = NonZeroU32::new(256).expect("more than zero");
 
-/// Time after which a client that was told to slow down may retry, if nothing better is known.
+/// Time after which a throttled client may retry, if nothing better is known.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Sender of a request, for the limits.
+/// Sender of a request, as the limits distinguish it.
 #[derive(Clone, Copy)]
-pub(crate) enum Sender<'a> {
+pub(crate) enum ThrottledSender<'a> {
     /// A listed client.
     Client(&'a str),
-    /// Anybody at this address, if nobody has to sign.
+    /// Any sender at this address, if requests need no signature.
     Stranger(IpAddr),
-    /// Anybody at this address without a signature, if others have to sign.
+    /// Any sender of unsigned requests at this address, if other requests need a signature.
     Anonymous(IpAddr),
 }
 
-/// Error of a request that has to slow down.
+/// Error of a throttled request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("told to slow down: the limit {} is reached", .limit.as_str())]
+#[error("throttled: the limit {} is reached", .limit.as_str())]
 pub(crate) struct Throttled {
     limit: Limit,
     /// Time after which the request may be retried.
@@ -76,14 +76,14 @@ impl Throttled {
 #[must_use]
 #[derive(Default)]
 pub(crate) struct InFlight {
-    _client: Option<Held>,
-    _all: Option<Held>,
+    _client: Option<InFlightSlot>,
+    _all: Option<InFlightSlot>,
 }
 
 /// Guard: the body of a refused request may be awaited until this is dropped.
 #[must_use]
 pub(crate) struct UnreadBody {
-    _place: Held,
+    _slot: InFlightSlot,
 }
 
 /// All limits, with their state.
@@ -91,40 +91,41 @@ pub(crate) struct Throttle {
     wait: Duration,
     /// Rate limit of a client that has none of its own.
     client_rate: Bound,
-    client_places: Bound,
+    /// Limit on the requests in flight of each client.
+    client_slots: Bound,
     own_rates: HashMap<String, Bound>,
-    all: Gauges,
+    all: SenderLimits,
     /// Limits of the clients that have sent requests: no more than are listed.
-    clients: Mutex<HashMap<String, Gauges>>,
-    strangers: Vec<Gauges>,
-    anonymous: Vec<Gauges>,
-    unread: Arc<Places>,
+    clients: Mutex<HashMap<String, SenderLimits>>,
+    strangers: Vec<SenderLimits>,
+    anonymous: Vec<SenderLimits>,
+    unread: Arc<InFlightSlots>,
     by_address: RandomState,
 }
 
 /// Limits of one client, or over all.
 #[derive(Clone, Default)]
-struct Gauges {
-    rate: Option<Arc<Rate>>,
-    places: Option<Arc<Places>>,
+struct SenderLimits {
+    rate: Option<Arc<RateLimit>>,
+    slots: Option<Arc<InFlightSlots>>,
 }
 
-impl Gauges {
+impl SenderLimits {
     /// Returns the limits with other bounds: requests in flight still count, and an unchanged rate
     /// keeps its count.
-    fn rebuilt(&self, rate: Bound, places: Bound, sharing: Sharing, wait: Duration) -> Self {
-        let same = |old: &&Arc<Rate>| old.is(rate, wait);
+    fn rebuilt(&self, rate: Bound, slots: Bound, sharing: SlotSharing, wait: Duration) -> Self {
+        let same = |old: &&Arc<RateLimit>| old.is(rate, wait);
         Self {
             rate: match rate {
                 Bound::Off => None,
                 Bound::At(number) => Some(match self.rate.as_ref().filter(same) {
                     Some(old) => Arc::clone(old),
-                    None => Arc::new(Rate::new(number, wait)),
+                    None => Arc::new(RateLimit::new(number, wait)),
                 }),
             },
-            places: match (places, &self.places) {
+            slots: match (slots, &self.slots) {
                 (Bound::Off, _) => None,
-                (Bound::At(number), None) => Some(Arc::new(Places::new(number, sharing))),
+                (Bound::At(number), None) => Some(Arc::new(InFlightSlots::new(number, sharing))),
                 (Bound::At(number), Some(old)) => {
                     old.resize(number);
                     Some(Arc::clone(old))
@@ -133,22 +134,22 @@ impl Gauges {
         }
     }
 
-    /// Waits for a turn, and then for a place. The limits are named for the metric.
+    /// Waits for a turn, and then for a slot. The limits are named for the metric.
     async fn admit(
         &self,
         (rate, in_flight): (Limit, Limit),
         sender: SenderId,
         deadline: Instant,
-    ) -> Result<Option<Held>, Throttled> {
-        // The turn first: a place would be held in vain while its request waits for a turn.
+    ) -> Result<Option<InFlightSlot>, Throttled> {
+        // The turn first: a slot would be held in vain while its request waits for a turn.
         if let Some(gauge) = &self.rate {
             let turn = gauge.turn(deadline).await;
-            turn.map_err(|again| Throttled::new(rate, again.after))?;
+            turn.map_err(|later| Throttled::new(rate, later.after))?;
         }
-        let Some(gauge) = &self.places else {
+        let Some(slots) = &self.slots else {
             return Ok(None);
         };
-        match gauge.place(sender, deadline).await {
+        match slots.acquire(sender, deadline).await {
             Some(held) => Ok(Some(held)),
             None => Err(Throttled::new(in_flight, RETRY_AFTER)),
         }
@@ -161,13 +162,13 @@ impl Throttle {
         let nothing = Self {
             wait: limits.throttle_wait,
             client_rate: Bound::Off,
-            client_places: Bound::Off,
+            client_slots: Bound::Off,
             own_rates: HashMap::new(),
-            all: Gauges::default(),
+            all: SenderLimits::default(),
             clients: Mutex::default(),
             strangers: Vec::new(),
             anonymous: Vec::new(),
-            unread: Arc::new(Places::new(UNREAD_BODIES, Sharing::All)),
+            unread: Arc::new(InFlightSlots::new(UNREAD_BODIES, SlotSharing::All)),
             by_address: RandomState::new(),
         };
         nothing.rebuilt(limits, own_rates)
@@ -176,21 +177,21 @@ impl Throttle {
     /// Returns the limits with other settings, for a reload. Requests in flight count in both.
     pub(crate) fn rebuilt(&self, limits: &Limits, own_rates: HashMap<String, Bound>) -> Self {
         let wait = limits.throttle_wait;
-        let (rate, places) = (
+        let (rate, slots) = (
             limits.client_requests_per_second,
             limits.client_requests_in_flight,
         );
         let clients = self.known().clone().into_iter().map(|(name, old)| {
             let rate = own_rates.get(&name).copied().unwrap_or(rate);
-            let new = old.rebuilt(rate, places, Sharing::One, wait);
+            let new = old.rebuilt(rate, slots, SlotSharing::One, wait);
             (name, new)
         });
-        // Without limits per sender the slots would only take memory.
-        let by_address = |old: &[Gauges], rate| match (rate, places) {
+        // Without limits per sender the entries would only take memory.
+        let by_address = |old: &[SenderLimits], rate| match (rate, slots) {
             (Bound::Off, Bound::Off) => Vec::new(),
             (Bound::At(_), _) | (_, Bound::At(_)) => (0..STRANGERS)
                 .map(|index| old.get(index).cloned().unwrap_or_default())
-                .map(|old| old.rebuilt(rate, places, Sharing::One, wait))
+                .map(|old| old.rebuilt(rate, slots, SlotSharing::One, wait))
                 .collect(),
         };
         let strangers = by_address(&self.strangers, rate);
@@ -198,13 +199,13 @@ impl Throttle {
         Self {
             wait,
             client_rate: rate,
-            client_places: places,
+            client_slots: slots,
             clients: Mutex::new(clients.collect()),
             own_rates,
             all: self.all.rebuilt(
                 limits.requests_per_second,
                 limits.requests_in_flight,
-                Sharing::All,
+                SlotSharing::All,
                 wait,
             ),
             strangers,
@@ -215,7 +216,7 @@ impl Throttle {
     }
 
     /// Returns once it is the request's turn.
-    pub(crate) async fn admit(&self, sender: Sender<'_>) -> Result<InFlight, Throttled> {
+    pub(crate) async fn admit(&self, sender: ThrottledSender<'_>) -> Result<InFlight, Throttled> {
         // One deadline for all limits: the waits add up to `throttle_wait` at most.
         let deadline = Instant::now() + self.wait;
         let (own, id) = (self.gauges_of(sender), self.id_of(sender));
@@ -235,58 +236,60 @@ impl Throttle {
             return Ok(());
         };
         rate.left_over()
-            .map_err(|again| Throttled::new(Limit::Rate, again.after))
+            .map_err(|later| Throttled::new(Limit::Rate, later.after))
     }
 
     /// Takes a turn of the address's limit for unsigned requests. It never waits.
     pub(crate) fn anonymous_turn(&self, from: IpAddr) -> bool {
-        let gauges = self.gauges_of(Sender::Anonymous(from));
+        let gauges = self.gauges_of(ThrottledSender::Anonymous(from));
         gauges.rate.is_none_or(|rate| rate.left_over().is_ok())
     }
 
-    /// A place for awaiting the body of a request that was refused, if there is one.
+    /// Returns a slot for awaiting the body of a refused request, if one is free.
     pub(crate) fn unread_body(&self, from: IpAddr) -> Option<UnreadBody> {
-        let place = self.unread.place_now(self.id_of(Sender::Stranger(from)));
-        place.map(|place| UnreadBody { _place: place })
+        let slot = self
+            .unread
+            .try_take(self.id_of(ThrottledSender::Stranger(from)));
+        slot.map(|slot| UnreadBody { _slot: slot })
     }
 
-    fn gauges_of(&self, sender: Sender<'_>) -> Gauges {
+    fn gauges_of(&self, sender: ThrottledSender<'_>) -> SenderLimits {
         match sender {
-            Sender::Client(name) => {
+            ThrottledSender::Client(name) => {
                 let mut known = self.known();
                 if let Some(gauges) = known.get(name) {
                     return gauges.clone();
                 }
                 let rate = self.own_rates.get(name).copied();
                 let rate = rate.unwrap_or(self.client_rate);
-                let new = Gauges::default();
-                let new = new.rebuilt(rate, self.client_places, Sharing::One, self.wait);
+                let new = SenderLimits::default();
+                let new = new.rebuilt(rate, self.client_slots, SlotSharing::One, self.wait);
                 known.insert(name.to_owned(), new.clone());
                 new
             }
-            Sender::Stranger(address) => self.gauges_at(&self.strangers, address),
-            Sender::Anonymous(address) => self.gauges_at(&self.anonymous, address),
+            ThrottledSender::Stranger(address) => self.gauges_at(&self.strangers, address),
+            ThrottledSender::Anonymous(address) => self.gauges_at(&self.anonymous, address),
         }
     }
 
-    fn id_of(&self, sender: Sender<'_>) -> SenderId {
+    fn id_of(&self, sender: ThrottledSender<'_>) -> SenderId {
         SenderId(match sender {
-            Sender::Client(name) => self.by_address.hash_one(name),
-            Sender::Stranger(address) | Sender::Anonymous(address) => {
+            ThrottledSender::Client(name) => self.by_address.hash_one(name),
+            ThrottledSender::Stranger(address) | ThrottledSender::Anonymous(address) => {
                 self.by_address.hash_one(network(address))
             }
         })
     }
 
-    fn gauges_at(&self, gauges: &[Gauges], address: IpAddr) -> Gauges {
-        // A keyed hash: nobody can choose an address that shares a victim's slot.
-        let place = self.by_address.hash_one(network(address));
+    fn gauges_at(&self, gauges: &[SenderLimits], address: IpAddr) -> SenderLimits {
+        // A keyed hash: an attacker cannot choose an address that shares a victim's entry.
+        let hash = self.by_address.hash_one(network(address));
         let count = gauges.len().max(1) as u64;
-        let index = usize::try_from(place % count).expect("less than a length");
+        let index = usize::try_from(hash % count).expect("less than a length");
         gauges.get(index).cloned().unwrap_or_default()
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gauges>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, SenderLimits>> {
         // A poisoned lock is usable: insertions are complete or were not made.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -21,7 +21,7 @@ use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, Credentials};
 use crate::body::budget::BodyBudget;
 use crate::body::buffers::BufferPool;
-use crate::body::pace::Patience;
+use crate::body::client_pace::PaceLimits;
 use crate::config::Changes;
 use crate::config::resolved::{
     self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
@@ -39,11 +39,11 @@ use crate::listen::{self, DrainState, ServiceGeneration};
 use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
-use crate::telemetry::Seldom;
+use crate::telemetry::LogRateLimit;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
-use crate::trusted::TrustedProxies;
+use crate::trusted_proxies::TrustedProxies;
 
 /// State that outlives every configuration.
 pub(super) struct ProcessState {
@@ -168,7 +168,7 @@ pub(super) async fn generation(
         lacks: backend.lacks,
         audit: sinks.audit.clone(),
         traces: sinks.traces.clone(),
-        loops: Seldom::default(),
+        loops: LogRateLimit::default(),
     };
     Ok(ServiceGeneration {
         service: Arc::new(service),
@@ -249,7 +249,7 @@ async fn parts(
         sealing: OnceLock::new(),
         held_body_bytes: limits.held_body_bytes as u64,
         put_body_bytes: limits.put_body_bytes,
-        patience: Patience {
+        patience: PaceLimits {
             silence: listen.body_timeout,
             least_rate: listen.min_body_bytes,
             pressure: Arc::clone(lasting.budget.pressure()),
@@ -304,7 +304,7 @@ pub(crate) fn rules(config: &Config, keys: &Keyring) -> Result<Rules, KeyringErr
     Rules::new(config.rules.clone(), &config.policy, zero_key, keys)
 }
 
-fn connection_limits(listen: &Listen, patience: &Patience) -> listen::ConnectionLimits {
+fn connection_limits(listen: &Listen, patience: &PaceLimits) -> listen::ConnectionLimits {
     listen::ConnectionLimits {
         header_bytes: listen.max_header_bytes,
         connections: listen.max_connections.get(),

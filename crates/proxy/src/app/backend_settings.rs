@@ -46,7 +46,7 @@ pub(super) fn settings(backend: &Backend) -> Settings {
         connection_idle: backend.connection_idle,
         connection_max_age: backend.connection_max_age,
         max_idle_connections: backend.max_idle_connections,
-        retry: backend::Retry {
+        retry: backend::RetrySettings {
             attempts: backend.retry.attempts.get(),
             base_delay: backend.retry.base_delay,
             max_delay: backend.retry.max_delay,

@@ -50,7 +50,7 @@ pub async fn check(mut config: Config, scope: CheckScope) -> Result<Remarks, Sta
 fn leave_out_remote(config: &mut Config) -> Result<Option<String>, StartError> {
     let is_remote = match &config.backend.credential {
         Credential::Static { .. } => false,
-        Credential::DefaultChain => Credentials::are_asked_for_remotely(),
+        Credential::DefaultChain => Credentials::come_from_a_service(),
     };
     if !is_remote {
         return Ok(None);

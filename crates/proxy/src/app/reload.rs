@@ -124,8 +124,8 @@ impl Reload {
             let cause = self.cause().await;
             let loaded = Box::pin(self.reload(&serving)).await;
             metrics::config_reloaded(match &loaded {
-                Ok(_) => metrics::Reload::Success,
-                Err(_) => metrics::Reload::Failure,
+                Ok(_) => metrics::ReloadResult::Success,
+                Err(_) => metrics::ReloadResult::Failure,
             });
             match loaded {
                 Ok(changes) if changes.is_empty() => {

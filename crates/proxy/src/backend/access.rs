@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::error::{BackendError, Phase};
-use super::peek::element;
-use super::request::{Prepared, Request};
+use super::error_body::element;
+use super::request::{PreparedRequest, Request};
 use super::{Backend, PROBE_LIMIT};
 
 /// Time for which a credential counts as accepted after a successful request. Lists of buckets show
@@ -33,7 +33,7 @@ const CREDENTIAL_REFUSED: &[&str] = &[
     "TokenRefreshRequired",
 ];
 
-/// Why the backend is not usable.
+/// Reason that the backend is not usable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
     #[error("the backend cannot be reached: {0}")]
@@ -95,25 +95,25 @@ impl Backend {
             response_timeout: Some(limit),
             ..Request::new(Method::GET, None, None)
         };
-        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
         // Over all attempts, since `exchange` may retry.
-        let answer = match tokio::time::timeout(PROBE_LIMIT, client.exchange(&prepared)).await {
-            Ok(answer) => answer?,
+        let response = match tokio::time::timeout(PROBE_LIMIT, client.exchange(&prepared)).await {
+            Ok(response) => response?,
             Err(_) => {
                 return Err(AccessError::Unreachable(BackendError::Timeout {
                     endpoint: client.home.endpoint.to_string(),
-                    phase: Phase::AwaitingAnswer,
+                    phase: Phase::AwaitingResponse,
                     limit: PROBE_LIMIT,
                 }));
             }
         };
         // S3 servers do not send this status; an s3proxy does if it finds its own mark in a
         // request.
-        if answer.head.status == StatusCode::LOOP_DETECTED {
-            let endpoint = answer.endpoint;
+        if response.head.status == StatusCode::LOOP_DETECTED {
+            let endpoint = response.endpoint;
             return Err(AccessError::Loop { endpoint });
         }
-        let code = element(&answer.body.start, "Code");
+        let code = element(&response.body.start, "Code");
         let mut refusals = CREDENTIAL_REFUSED.iter();
         match refusals.find(|refusal| code == Some(**refusal)) {
             Some(code) => Err(AccessError::Credential { code }),

@@ -12,7 +12,7 @@ use super::settings::{Addressing, Endpoint, Scheme};
 
 /// A service, with its addressing style and the region for its signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct ServiceTarget {
     pub(super) endpoint: Endpoint,
     pub(super) addressing: Addressing,
     pub(super) region: String,
@@ -20,19 +20,19 @@ pub(super) struct Target {
 
 /// Destination of one request.
 #[derive(Debug, Clone)]
-pub(super) struct Location {
+pub(super) struct RequestLocation {
     pub(super) uri: Uri,
     /// Authority as in the `Host` header.
     pub(super) authority: String,
 }
 
-impl Target {
+impl ServiceTarget {
     pub(super) fn locate(
         &self,
         bucket: Option<&str>,
         key: Option<&str>,
         query: &[(String, Option<String>)],
-    ) -> Result<Location, BackendError> {
+    ) -> Result<RequestLocation, BackendError> {
         let mut authority = self.endpoint.authority();
         let mut path = String::from("/");
         match bucket {
@@ -54,9 +54,9 @@ impl Target {
         let scheme = self.endpoint.scheme.as_str();
         let uri = format!("{scheme}://{authority}{path}{}", query_text(query));
         let uri = Uri::try_from(uri).map_err(|error| {
-            BackendError::Request(format!("bucket, key and query make no URI: {error}"))
+            BackendError::Request(format!("bucket, key and query do not form a URI: {error}"))
         })?;
-        Ok(Location { uri, authority })
+        Ok(RequestLocation { uri, authority })
     }
 
     fn is_host_label(&self, bucket: &str) -> bool {
@@ -122,8 +122,8 @@ fn encode(text: &str, slash: Slash, into: &mut String) {
 mod tests {
     use super::*;
 
-    fn target(scheme: Scheme, host: &str, addressing: Addressing) -> Target {
-        Target {
+    fn target(scheme: Scheme, host: &str, addressing: Addressing) -> ServiceTarget {
+        ServiceTarget {
             endpoint: Endpoint {
                 scheme,
                 host: host.to_owned(),

@@ -1,7 +1,7 @@
 //! One request on one connection: addressed, signed, sent, watched.
 //!
-//! The result is a response of any status, or a failure together with the knowledge about the
-//! request's fate. Nothing is retried here.
+//! The result is a response of any status, or a failure with the request's fate: whether the
+//! backend may have executed it. Nothing is retried here.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -11,94 +11,147 @@ use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::client::legacy::{self, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 use tokio::time::{Instant, timeout_at};
 
-use super::address::{Location, Target};
-use super::client::Client;
-use super::connect::{ConnectError, Opened};
-use super::credentials::Lease;
+use super::address::{RequestLocation, ServiceTarget};
+use super::attempt_metrics::AttemptTimer;
+use super::clock::BackendClock;
+use super::connect::{ConnectError, Connector, OpenedAt};
+use super::credentials::CredentialLease;
 use super::error::{BackendError, Phase};
-use super::family::{Family, has_quoted_condition, unquote_conditions};
-use super::measured::UnderWay;
-use super::outgoing::{Limits, Outgoing, Progress, Watch};
-use super::peek::{PeekError, Peeked, peek};
-use super::request::{Payload, Prepared, Signature};
-use super::retry::Trace;
+use super::error_body::{PeekError, PeekedBody, peek};
+use super::family::{Family, KnownFamily, has_quoted_condition, unquote_conditions};
+use super::loop_mark::LoopMark;
+use super::outgoing_body::OutgoingBody;
+use super::request::{PreparedPayload, PreparedRequest, Signature};
+use super::retry::Fate;
+use super::send_progress::{DeadlineCheck, PhaseLimits, SendProgress};
+use super::settings::Settings;
 use super::sign::{PayloadHash, sign_request};
-use super::trailer::Form;
+use super::tls;
+use super::trailer::StreamFraming;
 use crate::net::with_causes;
-use crate::telemetry::traces::Call;
+use crate::telemetry::traces::CallSpan;
+
+/// Largest read and write buffer of a connection; 128 transfers must fit into a small container.
+const CONNECTION_BUFFER: usize = 64 * 1024;
+
+/// Most headers of a response. It repeats those of the request that stored the object, plus some of
+/// the backend's own; the HTTP library's default limit is 100.
+const MAXIMUM_RESPONSE_HEADERS: usize = MAXIMUM_HEADERS + 256;
+
+/// Connections to the backend, and the knowledge about it that each attempt uses and extends.
+pub(super) struct Transport {
+    http: legacy::Client<Connector, OutgoingBody>,
+    connect_timeout: Duration,
+    body_timeout: Duration,
+    connection_max_age: Duration,
+    pub(super) clock: BackendClock,
+    /// Mark that every outgoing request carries.
+    pub(super) mark: LoopMark,
+    pub(super) family: KnownFamily,
+}
 
 /// A response with unread body, except for the peeked start of a body that may be acted on.
-pub(super) struct Answer {
+pub(super) struct AttemptResponse {
     pub(super) head: http::response::Parts,
-    pub(super) body: Peeked,
+    pub(super) body: PeekedBody,
     /// Endpoint that responded, for messages.
     pub(super) endpoint: String,
 }
 
-/// A failure without a response, with the knowledge about the request's fate.
+/// A failure without a response, with the fate of the request.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct AttemptFailure {
     pub(super) error: BackendError,
-    pub(super) trace: Trace,
+    pub(super) fate: Fate,
 }
 
-impl From<BackendError> for Failure {
+impl From<BackendError> for AttemptFailure {
     fn from(error: BackendError) -> Self {
-        Failure {
+        AttemptFailure {
             error,
-            trace: Trace::Hopeless,
+            fate: Fate::Hopeless,
         }
     }
 }
 
-impl Client {
+impl Transport {
+    /// Builds the HTTP client; reads certificates and keys, and opens no connection.
+    pub(super) fn new(settings: &Settings) -> Result<Self, BackendError> {
+        let connector = Connector::new(settings, tls::client_config(settings)?);
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(settings.connection_idle)
+            .pool_max_idle_per_host(settings.max_idle_connections)
+            .http1_max_buf_size(CONNECTION_BUFFER)
+            .http1_max_headers(MAXIMUM_RESPONSE_HEADERS)
+            // `Host` is set and signed by this client.
+            .set_host(false)
+            // Retries only requests that a closing connection returned unsent.
+            .retry_canceled_requests(true)
+            .build(connector);
+        Ok(Transport {
+            http,
+            connect_timeout: settings.connect_timeout,
+            body_timeout: settings.body_timeout,
+            connection_max_age: settings.connection_max_age,
+            clock: BackendClock::default(),
+            mark: LoopMark::new(),
+            family: KnownFamily::default(),
+        })
+    }
+
+    /// Sends the request once, to `target`, signed with the lease's keys.
     pub(super) async fn attempt(
         &self,
-        request: &Prepared,
-        target: &Target,
-        lease: &Lease,
-    ) -> Result<Answer, Failure> {
-        let under_way = UnderWay::begin(request);
+        request: &PreparedRequest,
+        target: &ServiceTarget,
+        lease: &CredentialLease,
+    ) -> Result<AttemptResponse, AttemptFailure> {
+        let timer = AttemptTimer::begin(request);
         let to = &target.endpoint;
         let call = request
             .trace
             .attempt(&request.method, &to.host, to.effective_port());
         let outcome = self.send_once(request, target, lease, &call).await;
         match &outcome {
-            Ok(Answer { head, .. }) => {
+            Ok(AttemptResponse { head, .. }) => {
                 self.family.learn(&head.headers);
                 let id = head.headers.get("x-amz-request-id");
                 call.answered(head.status, id.and_then(|id| id.to_str().ok()));
             }
             Err(failure) => call.failed(failure.error.kind()),
         }
-        under_way.ended(&outcome);
+        let result = outcome.as_ref();
+        timer.ended(result.map(|r| r.head.status).map_err(|f| &f.error));
         outcome
     }
 
     async fn send_once(
         &self,
-        request: &Prepared,
-        target: &Target,
-        lease: &Lease,
-        call: &Call,
-    ) -> Result<Answer, Failure> {
+        request: &PreparedRequest,
+        target: &ServiceTarget,
+        lease: &CredentialLease,
+        call: &CallSpan,
+    ) -> Result<AttemptResponse, AttemptFailure> {
         let location = target.locate(
             request.bucket.as_deref(),
             request.key.as_deref(),
             &request.query,
         )?;
-        let progress = Progress::start();
-        let body = Outgoing::new(&request.payload, progress.clone());
+        let progress = SendProgress::start();
+        let body = OutgoingBody::new(&request.payload, progress.clone());
         let mut message = self.message(request, target, lease, &location, body)?;
-        call.tell(message.headers_mut());
+        call.propagate(message.headers_mut());
         // To find out afterwards which connection the request has used.
         let connection = capture_connection(&mut message);
-        let limits = Limits {
-            connect: self.settings.connect_timeout,
-            body: self.settings.body_timeout,
+        let limits = PhaseLimits {
+            connect: self.connect_timeout,
+            body: self.body_timeout,
             response: request.response_timeout,
         };
         let endpoint = target.endpoint.to_string();
@@ -113,12 +166,12 @@ impl Client {
 
     fn message(
         &self,
-        request: &Prepared,
-        target: &Target,
-        lease: &Lease,
-        location: &Location,
-        body: Outgoing,
-    ) -> Result<http::Request<Outgoing>, BackendError> {
+        request: &PreparedRequest,
+        target: &ServiceTarget,
+        lease: &CredentialLease,
+        location: &RequestLocation,
+        body: OutgoingBody,
+    ) -> Result<http::Request<OutgoingBody>, BackendError> {
         let mut headers = request.headers.clone();
         if self.family.get() == Some(Family::Ceph)
             && has_quoted_condition(&request.method, &headers)
@@ -126,7 +179,7 @@ impl Client {
             unquote_conditions(&mut headers);
         }
         let host = HeaderValue::from_str(&location.authority).map_err(|_| {
-            BackendError::Request(format!("{} is no host name", location.authority))
+            BackendError::Request(format!("{} is not a valid host name", location.authority))
         })?;
         headers.insert(HOST, host);
         if request.signature == Signature::Own {
@@ -156,10 +209,10 @@ impl Client {
         };
         let mut extras = http::Extensions::new();
         connected.get_extras(&mut extras);
-        let max_age = self.settings.connection_max_age;
+        let max_age = self.connection_max_age;
         // The current request still uses the connection; poisoning only keeps it out of the pool.
         if extras
-            .get::<Opened>()
+            .get::<OpenedAt>()
             .is_some_and(|opened| opened.0.elapsed() >= max_age)
         {
             connected.poison();
@@ -169,19 +222,19 @@ impl Client {
     async fn look_into(
         &self,
         response: http::Response<Incoming>,
-        progress: &Progress,
+        progress: &SendProgress,
         endpoint: String,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<AttemptResponse, AttemptFailure> {
         let (head, incoming) = response.into_parts();
         // If the request has failed, the rest of its body is sent in vain.
         let in_vain = !head.status.is_success() && progress.is_under_way();
         let body = if in_vain || may_be_acted_on(head.status) {
-            match peek(incoming, self.settings.body_timeout).await {
+            match peek(incoming, self.body_timeout).await {
                 Ok(peeked) => peeked,
                 Err(error) => return Err(self.unreadable(error, endpoint)),
             }
         } else {
-            Peeked {
+            PeekedBody {
                 start: bytes::Bytes::new(),
                 rest: Some(incoming),
             }
@@ -189,48 +242,48 @@ impl Client {
         if in_vain {
             progress.abandon();
         }
-        Ok(Answer {
+        Ok(AttemptResponse {
             head,
             body,
             endpoint,
         })
     }
 
-    fn unreadable(&self, error: PeekError, endpoint: String) -> Failure {
+    fn unreadable(&self, error: PeekError, endpoint: String) -> AttemptFailure {
         let error = match error {
             PeekError::Broken(error) => BackendError::Broken {
                 endpoint,
                 reason: with_causes(&error),
             },
-            PeekError::Silent => BackendError::Timeout {
+            PeekError::TimedOut => BackendError::Timeout {
                 endpoint,
                 phase: Phase::ReceivingBody,
-                limit: self.settings.body_timeout,
+                limit: self.body_timeout,
             },
         };
-        Failure {
+        AttemptFailure {
             error,
-            trace: Trace::Unknown,
+            fate: Fate::Unknown,
         }
     }
 }
 
 fn may_be_acted_on(status: StatusCode) -> bool {
-    super::redirect::duration_of(status).is_some()
+    super::redirect::permanence_of(status).is_some()
         || matches!(
             status,
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
         )
 }
 
-fn payload_hash(payload: &Payload) -> PayloadHash<'_> {
+fn payload_hash(payload: &PreparedPayload) -> PayloadHash<'_> {
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     match payload {
-        Payload::Empty => PayloadHash::Sha256(EMPTY),
-        Payload::Held { sha256, .. } => PayloadHash::Sha256(sha256),
-        Payload::Stream { form, .. } => match form {
-            Form::Bare => PayloadHash::Unsigned,
-            Form::Trailed => PayloadHash::UnsignedWithTrailer,
+        PreparedPayload::Empty => PayloadHash::Sha256(EMPTY),
+        PreparedPayload::Held { sha256, .. } => PayloadHash::Sha256(sha256),
+        PreparedPayload::Stream { framing, .. } => match framing {
+            StreamFraming::Bare => PayloadHash::Unsigned,
+            StreamFraming::Trailer => PayloadHash::UnsignedWithTrailer,
         },
     }
 }
@@ -242,14 +295,14 @@ enum Unanswered {
 
 async fn watched(
     sending: ResponseFuture,
-    progress: &Progress,
-    limits: &Limits,
+    progress: &SendProgress,
+    limits: &PhaseLimits,
 ) -> Result<http::Response<Incoming>, Unanswered> {
     let mut sending = pin!(sending);
     loop {
-        match progress.watch(limits, Instant::now()) {
-            Watch::Overdue(phase, limit) => return Err(Unanswered::Overdue(phase, limit)),
-            Watch::LookAgain(when) => {
+        match progress.check_deadline(limits, Instant::now()) {
+            DeadlineCheck::Overdue(phase, limit) => return Err(Unanswered::Overdue(phase, limit)),
+            DeadlineCheck::CheckAgainAt(when) => {
                 if let Ok(outcome) = timeout_at(when, &mut sending).await {
                     return outcome.map_err(Unanswered::Failed);
                 }
@@ -258,33 +311,33 @@ async fn watched(
     }
 }
 
-fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Failure {
+fn failure(unanswered: Unanswered, progress: &SendProgress, endpoint: String) -> AttemptFailure {
     // A failed source is the cause, whatever the connection reports.
     if let Some(cause) = progress.take_failure() {
         return BackendError::RequestBody(cause).into();
     }
-    let (error, trace) = match unanswered {
+    let (error, fate) = match unanswered {
         Unanswered::Overdue(phase, limit) => (
             BackendError::Timeout {
                 endpoint,
                 phase,
                 limit,
             },
-            Trace::Unknown,
+            Fate::Unknown,
         ),
         // Without a connection nothing was sent.
         Unanswered::Failed(error) if error.is_connect() => {
-            (unconnected(&error, endpoint), Trace::NotExecuted)
+            (unconnected(&error, endpoint), Fate::NotExecuted)
         }
         Unanswered::Failed(error) => (
             BackendError::Broken {
                 endpoint,
                 reason: with_causes(&error),
             },
-            Trace::Unknown,
+            Fate::Unknown,
         ),
     };
-    Failure { error, trace }
+    AttemptFailure { error, fate }
 }
 
 /// Error of the TLS library about bytes that are no TLS record, such as a response in plain HTTP.
@@ -304,8 +357,8 @@ fn unconnected(error: &legacy::Error, endpoint: String) -> BackendError {
         Some(ConnectError::Tls(reason)) => BackendError::Tls {
             endpoint,
             reason: if reason.contains(NO_TLS_RECORD) {
-                "the server does not answer in TLS; if it speaks plain HTTP, write http:// in \
-                 backend.host (S3PROXY_HOST)"
+                "the server does not speak TLS; if it speaks plain HTTP, use http:// in backend.host \
+                 (S3PROXY_HOST)"
                     .to_owned()
             } else {
                 reason.clone()

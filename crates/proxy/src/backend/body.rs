@@ -20,7 +20,7 @@ use crate::net::with_causes;
 pub(crate) struct Body {
     start: Option<Bytes>,
     flow: Flow,
-    silence: Silence,
+    silence: SilenceTimer,
     resumption: Option<Box<Resumption>>,
     endpoint: String,
 }
@@ -45,10 +45,10 @@ impl Body {
         Body {
             start: Some(start).filter(|start| !start.is_empty()),
             flow: rest.map_or(Flow::Ended, Flow::Live),
-            silence: Silence {
+            silence: SilenceTimer {
                 limit,
                 timer: None,
-                state: Timing::Stopped,
+                state: TimerState::Stopped,
             },
             resumption: resumption.map(Box::new),
             endpoint,
@@ -57,7 +57,7 @@ impl Body {
 
     /// Begins a continuation, or returns the error if there can be none.
     fn broken(&mut self, error: BackendError) -> Option<BackendError> {
-        self.silence.state = Timing::Stopped;
+        self.silence.state = TimerState::Stopped;
         let continuation = self
             .resumption
             .as_mut()
@@ -77,7 +77,7 @@ impl Body {
         };
         let error = match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.silence.state = Timing::Stopped;
+                self.silence.state = TimerState::Stopped;
                 if let (Some(resumption), Some(data)) = (&mut self.resumption, frame.data_ref()) {
                     // A continuation begins after these bytes.
                     resumption.received(data.len());
@@ -164,27 +164,27 @@ impl HttpBody for Body {
 }
 
 /// Timer over the wait for the next frame.
-struct Silence {
+struct SilenceTimer {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    state: Timing,
+    state: TimerState,
 }
 
 #[derive(PartialEq, Eq)]
-enum Timing {
+enum TimerState {
     Stopped,
     Running,
 }
 
-impl Silence {
+impl SilenceTimer {
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep(self.limit)));
         // Restarted only when a wait begins: time in which nobody polls does not count.
-        if self.state == Timing::Stopped {
+        if self.state == TimerState::Stopped {
             timer.as_mut().reset(Instant::now() + self.limit);
-            self.state = Timing::Running;
+            self.state = TimerState::Running;
         }
         timer.as_mut().poll(cx)
     }

@@ -10,106 +10,73 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::DATE;
 use http::{Method, StatusCode};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use moka::sync::Cache;
-use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 
-use super::address::Target;
-use super::attempt::{Answer, Failure};
-use super::clock::{BackendClock, TOLERANCE_SECONDS};
-use super::connect::Connector;
-use super::credentials::{Credentials, Lease};
+use super::address::ServiceTarget;
+use super::attempt::{AttemptFailure, AttemptResponse, Transport};
+use super::attempt_metrics;
+use super::clock::TOLERANCE_SECONDS;
+use super::credentials::{CredentialLease, Credentials};
 use super::error::BackendError;
-use super::family::KnownFamily;
-use super::hop::Mark;
-use super::measured;
-use super::outgoing::Outgoing;
-use super::peek::element;
+use super::error_body::element;
 use super::redirect;
-use super::request::{Prepared, Signature};
-use super::retry::{Budget, Spending, Trace, may_repeat, pause, trace_of};
+use super::request::{PreparedRequest, Signature};
+use super::retry::{Fate, RetryBudget, fate_of, may_repeat, pause};
 use super::settings::Settings;
-use super::tls;
-use crate::telemetry::metrics::{self, Retry};
+use crate::telemetry::metrics::{self, RetryReason};
 
-/// Largest read and write buffer of a connection; 128 transfers must fit into a small container.
-const CONNECTION_BUFFER: usize = 64 * 1024;
-/// Most headers of a response. It repeats those of the request that stored the object, plus some of
-/// the backend's own; the HTTP library's default limit is 100.
-const HEADERS: usize = MAXIMUM_HEADERS + 256;
+/// Number of moved buckets that are remembered.
 const MOVED_BUCKETS: u64 = 10_000;
+/// Time for which a moved bucket is remembered.
 const MOVED_FOR: Duration = Duration::from_hours(1);
 /// Difference between the clocks from which a refusal without a reason may be about the time.
 const SKEW_SECONDS: u64 = 240;
 
-pub(super) struct Client {
+/// Client of the backend: attempts at requests, and the state that all requests share.
+pub(super) struct BackendClient {
     pub(super) settings: Settings,
-    pub(super) home: Target,
-    pub(super) http: legacy::Client<Connector, Outgoing>,
+    /// The configured service.
+    pub(super) home: ServiceTarget,
+    pub(super) transport: Transport,
     pub(super) credentials: Credentials,
-    pub(super) clock: BackendClock,
-    /// Mark on outgoing requests.
-    pub(super) mark: Mark,
-    pub(super) family: KnownFamily,
-    /// When the backend took the credential last: for a request of any kind.
+    /// Time at which the backend last accepted the credential, for a request of any kind.
     pub(super) accepted: Mutex<Option<Instant>>,
-    budget: Budget,
+    budget: RetryBudget,
     /// Buckets that permanent redirects moved, or that are in another region, by service and
     /// bucket.
-    moved: Cache<String, Target>,
+    moved: Cache<String, ServiceTarget>,
 }
 
 /// State of one request over its attempts.
-struct Course {
-    target: Target,
+struct ExchangeState {
+    target: ServiceTarget,
     attempts: u32,
-    redirected: Option<redirect::Duration>,
-    renewed: Tried,
-    set_clock: Tried,
-    set_region: Tried,
+    redirected: Option<redirect::Permanence>,
+    has_renewed_credentials: bool,
+    has_set_clock: bool,
+    has_set_region: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tried {
-    NotYet,
-    Once,
-}
-
-enum Next {
+/// Next step after an attempt.
+enum AfterAttempt {
+    /// Return the response or the error to the caller.
     Deliver,
-    RepeatAtOnce,
-    RepeatAfter(Duration),
+    RetryNow,
+    RetryAfter(Duration),
 }
 
-impl Client {
+impl BackendClient {
     pub(super) fn new(settings: Settings, credentials: Credentials) -> Result<Self, BackendError> {
-        let connector = Connector::new(&settings, tls::client_config(&settings)?);
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.connection_idle)
-            .pool_max_idle_per_host(settings.max_idle_connections)
-            .http1_max_buf_size(CONNECTION_BUFFER)
-            .http1_max_headers(HEADERS)
-            // `Host` is set and signed by this client.
-            .set_host(false)
-            // Retries only requests that a closing connection returned unsent.
-            .retry_canceled_requests(true)
-            .build(connector);
-        Ok(Client {
-            home: Target {
+        Ok(BackendClient {
+            home: ServiceTarget {
                 endpoint: settings.endpoint.clone(),
                 addressing: settings.addressing,
                 region: settings.region.clone(),
             },
-            http,
+            transport: Transport::new(&settings)?,
             credentials,
-            clock: BackendClock::default(),
-            mark: Mark::new(),
-            family: KnownFamily::default(),
             accepted: Mutex::default(),
-            budget: Budget::new(&settings.retry),
+            budget: RetryBudget::new(&settings.retry),
             moved: Cache::builder()
                 .max_capacity(MOVED_BUCKETS)
                 .time_to_live(MOVED_FOR)
@@ -118,36 +85,40 @@ impl Client {
         })
     }
 
-    pub(super) async fn exchange(&self, request: &Prepared) -> Result<Answer, BackendError> {
-        let mut course = Course {
+    /// Sends a request until a response or an error is final.
+    pub(super) async fn exchange(
+        &self,
+        request: &PreparedRequest,
+    ) -> Result<AttemptResponse, BackendError> {
+        let mut state = ExchangeState {
             target: self.known_target(request),
             attempts: 0,
             redirected: None,
-            renewed: Tried::NotYet,
-            set_clock: Tried::NotYet,
-            set_region: Tried::NotYet,
+            has_renewed_credentials: false,
+            has_set_clock: false,
+            has_set_region: false,
         };
         loop {
-            course.attempts += 1;
+            state.attempts += 1;
             // For each attempt, since a retry may come after the expiry.
             let lease = self.credentials.lease().await?;
             // Read before the attempt: another request may correct the clock meanwhile.
-            let offset = self.clock.offset_seconds();
-            let outcome = self.attempt(request, &course.target, &lease).await;
+            let offset = self.transport.clock.offset_seconds();
+            let outcome = self.transport.attempt(request, &state.target, &lease).await;
             let next = match &outcome {
-                Ok(answer) => {
-                    self.judge(request, &mut course, answer, &lease, offset)
+                Ok(response) => {
+                    self.judge(request, &mut state, response, &lease, offset)
                         .await?
                 }
-                Err(failure) => self.judge_failure(request, &course, failure),
+                Err(failure) => self.judge_failure(request, &state, failure),
             };
             match next {
-                Next::Deliver => {
-                    self.remember(request, &course, &outcome);
+                AfterAttempt::Deliver => {
+                    self.remember(request, &state, &outcome);
                     return outcome.map_err(|failure| failure.error);
                 }
-                Next::RepeatAtOnce => {}
-                Next::RepeatAfter(pause) => {
+                AfterAttempt::RetryNow => {}
+                AfterAttempt::RetryAfter(pause) => {
                     // Releases the response's connection before the pause.
                     drop(outcome);
                     tokio::time::sleep(pause).await;
@@ -158,123 +129,133 @@ impl Client {
 
     async fn judge(
         &self,
-        request: &Prepared,
-        course: &mut Course,
-        answer: &Answer,
-        lease: &Lease,
+        request: &PreparedRequest,
+        state: &mut ExchangeState,
+        response: &AttemptResponse,
+        lease: &CredentialLease,
         signed_at_offset: i64,
-    ) -> Result<Next, BackendError> {
+    ) -> Result<AfterAttempt, BackendError> {
         // Corrections come before retries, since they spend no budget.
-        if let Some(duration) = redirect::duration_of(answer.head.status) {
-            return self.follow(request, course, answer, duration);
+        if let Some(duration) = redirect::permanence_of(response.head.status) {
+            return self.follow(request, state, response, duration);
         }
-        if let Some(target) = self.learn_region(request, course, answer)
-            && course.set_region == Tried::NotYet
+        if let Some(target) = self.learn_region(request, state, response)
+            && !state.has_set_region
             && request.body_is_whole()
         {
-            course.set_region = Tried::Once;
-            course.target = target;
-            return Ok(at_once(Retry::Region));
+            state.has_set_region = true;
+            state.target = target;
+            return Ok(at_once(RetryReason::Region));
         }
-        if self.learn_clock(request, answer, signed_at_offset)
-            && course.set_clock == Tried::NotYet
+        if self.learn_clock(request, response, signed_at_offset)
+            && !state.has_set_clock
             && request.body_is_whole()
         {
-            course.set_clock = Tried::Once;
-            return Ok(at_once(Retry::Clock));
+            state.has_set_clock = true;
+            return Ok(at_once(RetryReason::Clock));
         }
-        if self.is_about_credentials(answer)
-            && course.renewed == Tried::NotYet
+        if self.is_about_credentials(response)
+            && !state.has_renewed_credentials
             && request.body_is_whole()
         {
-            course.renewed = Tried::Once;
+            state.has_renewed_credentials = true;
             self.credentials.replace(lease).await?;
-            return Ok(at_once(Retry::Credentials));
+            return Ok(at_once(RetryReason::Credentials));
         }
-        if let Some(trace) = trace_of(answer.head.status) {
-            let next = self.repeat(request, course, trace, Some(answer));
-            if let Next::RepeatAfter(_) = next {
-                metrics::backend_retried(match trace {
-                    Trace::NotExecuted => Retry::SlowDown,
-                    Trace::Unknown | Trace::Hopeless => Retry::ServerError,
+        if let Some(fate) = fate_of(response.head.status) {
+            let next = self.repeat(request, state, fate, Some(response));
+            if let AfterAttempt::RetryAfter(_) = next {
+                metrics::backend_retried(match fate {
+                    Fate::NotExecuted => RetryReason::SlowDown,
+                    Fate::Unknown | Fate::Hopeless => RetryReason::ServerError,
                 });
             }
             return Ok(next);
         }
         self.budget.earn();
-        Ok(Next::Deliver)
+        Ok(AfterAttempt::Deliver)
     }
 
-    fn judge_failure(&self, request: &Prepared, course: &Course, failure: &Failure) -> Next {
-        let next = self.repeat(request, course, failure.trace, None);
-        if let Next::RepeatAfter(pause) = next {
+    fn judge_failure(
+        &self,
+        request: &PreparedRequest,
+        state: &ExchangeState,
+        failure: &AttemptFailure,
+    ) -> AfterAttempt {
+        let next = self.repeat(request, state, failure.fate, None);
+        if let AfterAttempt::RetryAfter(pause) = next {
             let error = &failure.error;
-            metrics::backend_retried(measured::reason(error));
-            tracing::debug!(%error, ?pause, attempt = course.attempts, "repeating a backend request");
+            metrics::backend_retried(attempt_metrics::retry_reason(error));
+            tracing::debug!(%error, ?pause, attempt = state.attempts, "retrying a backend request");
         }
         next
     }
 
     fn repeat(
         &self,
-        request: &Prepared,
-        course: &Course,
-        trace: Trace,
-        answer: Option<&Answer>,
-    ) -> Next {
+        request: &PreparedRequest,
+        state: &ExchangeState,
+        fate: Fate,
+        response: Option<&AttemptResponse>,
+    ) -> AfterAttempt {
         // The budget comes last, since asking spends it.
         let retry = &self.settings.retry;
-        if course.attempts >= retry.attempts
-            || !may_repeat(request, trace)
-            || self.budget.spend() == Spending::Exhausted
+        if state.attempts >= retry.attempts
+            || !may_repeat(request, fate)
+            || !self.budget.try_spend()
         {
-            return Next::Deliver;
+            return AfterAttempt::Deliver;
         }
-        let headers = answer.map(|answer| &answer.head.headers);
-        Next::RepeatAfter(pause(retry, course.attempts, headers))
+        let headers = response.map(|response| &response.head.headers);
+        AfterAttempt::RetryAfter(pause(retry, state.attempts, headers))
     }
 
     fn follow(
         &self,
-        request: &Prepared,
-        course: &mut Course,
-        answer: &Answer,
-        duration: redirect::Duration,
-    ) -> Result<Next, BackendError> {
+        request: &PreparedRequest,
+        state: &mut ExchangeState,
+        response: &AttemptResponse,
+        duration: redirect::Permanence,
+    ) -> Result<AfterAttempt, BackendError> {
         let refused = |reason: String| BackendError::Redirect {
-            endpoint: answer.endpoint.clone(),
+            endpoint: response.endpoint.clone(),
             reason,
         };
-        if course.redirected.is_some() {
-            return Err(refused("it is the second one in a row".to_owned()));
+        if state.redirected.is_some() {
+            return Err(refused("it is the second redirect in a row".to_owned()));
         }
         if !request.body_is_whole() {
-            return Err(refused("the body has been sent already".to_owned()));
+            return Err(refused("the request body was already sent".to_owned()));
         }
-        // A remembered move that does not hold any more must not keep the bucket out of reach.
+        // A remembered move that is out of date must not keep the bucket out of reach.
         self.moved.invalidate(&moved_key(request));
         let bucket = request.bucket.as_deref();
-        course.target = redirect::target(
-            &course.target,
+        state.target = redirect::target(
+            &state.target,
             bucket,
-            &answer.head.headers,
-            &answer.body.start,
+            &response.head.headers,
+            &response.body.start,
         )
         .map_err(refused)?;
-        course.redirected = Some(duration);
-        Ok(at_once(Retry::Redirect))
+        state.redirected = Some(duration);
+        Ok(at_once(RetryReason::Redirect))
     }
 
-    fn known_target(&self, request: &Prepared) -> Target {
+    fn known_target(&self, request: &PreparedRequest) -> ServiceTarget {
         self.moved
             .get(&moved_key(request))
             .unwrap_or_else(|| request.target.clone())
     }
 
-    fn remember(&self, request: &Prepared, course: &Course, outcome: &Result<Answer, Failure>) {
+    fn remember(
+        &self,
+        request: &PreparedRequest,
+        state: &ExchangeState,
+        outcome: &Result<AttemptResponse, AttemptFailure>,
+    ) {
         let worked = outcome
             .as_ref()
-            .is_ok_and(|answer| answer.head.status.is_success());
+            .is_ok_and(|response| response.head.status.is_success());
         // If the lock is taken, another request is noting the same.
         if worked
             && request.signature == Signature::Own
@@ -282,44 +263,60 @@ impl Client {
         {
             *accepted = Some(Instant::now());
         }
-        if worked && course.redirected == Some(redirect::Duration::Permanent) {
-            self.moved.insert(moved_key(request), course.target.clone());
+        if worked && state.redirected == Some(redirect::Permanence::Permanent) {
+            self.moved.insert(moved_key(request), state.target.clone());
         }
     }
 
-    /// Remembers the region from a refusal, even if this request cannot be retried, so that the
+    /// Remembers the region named by a refusal, even if this request cannot be retried, so that the
     /// next one is signed correctly.
-    fn learn_region(&self, request: &Prepared, course: &Course, answer: &Answer) -> Option<Target> {
-        let (head, body) = (&answer.head, &answer.body.start);
-        let target = redirect::other_region(&course.target, head.status, &head.headers, body)?;
+    fn learn_region(
+        &self,
+        request: &PreparedRequest,
+        state: &ExchangeState,
+        response: &AttemptResponse,
+    ) -> Option<ServiceTarget> {
+        let (head, body) = (&response.head, &response.body.start);
+        let target = redirect::other_region(&state.target, head.status, &head.headers, body)?;
         // A one-time redirect must not be remembered by way of its region.
-        if course.redirected != Some(redirect::Duration::Once) {
+        if state.redirected != Some(redirect::Permanence::Once) {
             self.moved.insert(moved_key(request), target.clone());
         }
         Some(target)
     }
 
-    /// Learns the backend's time from a refusal of ours. Returns whether this request was signed
-    /// with another time. The time is kept even if this request cannot be retried, as a region is.
-    fn learn_clock(&self, request: &Prepared, answer: &Answer, signed_at_offset: i64) -> bool {
-        if answer.head.status != StatusCode::FORBIDDEN {
+    /// Learns the backend's time from a refusal of our time. Returns whether this request was
+    /// signed with another time. The time is kept even if this request cannot be retried.
+    fn learn_clock(
+        &self,
+        request: &PreparedRequest,
+        response: &AttemptResponse,
+        signed_at_offset: i64,
+    ) -> bool {
+        if response.head.status != StatusCode::FORBIDDEN {
             return false;
         }
-        let smallest = match element(&answer.body.start, "Code") {
+        let smallest = match element(&response.body.start, "Code") {
             Some("RequestTimeTooSkewed") => TOLERANCE_SECONDS,
             // A response to HEAD has no reason, only a date.
             None if request.method == Method::HEAD => SKEW_SECONDS,
             Some(_) | None => return false,
         };
-        let date = answer.head.headers.get(DATE);
-        self.clock.learn(date, SystemTime::now(), smallest);
-        self.clock.offset_seconds().abs_diff(signed_at_offset) > smallest
+        let date = response.head.headers.get(DATE);
+        self.transport
+            .clock
+            .learn(date, SystemTime::now(), smallest);
+        self.transport
+            .clock
+            .offset_seconds()
+            .abs_diff(signed_at_offset)
+            > smallest
     }
 
-    fn is_about_credentials(&self, answer: &Answer) -> bool {
+    fn is_about_credentials(&self, response: &AttemptResponse) -> bool {
         !self.credentials.is_static()
             && matches!(
-                element(&answer.body.start, "Code"),
+                element(&response.body.start, "Code"),
                 Some(
                     "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId"
                 )
@@ -327,12 +324,12 @@ impl Client {
     }
 }
 
-fn at_once(reason: Retry) -> Next {
+fn at_once(reason: RetryReason) -> AfterAttempt {
     metrics::backend_retried(reason);
-    Next::RepeatAtOnce
+    AfterAttempt::RetryNow
 }
 
-fn moved_key(request: &Prepared) -> String {
+fn moved_key(request: &PreparedRequest) -> String {
     let bucket = request.bucket.as_deref().unwrap_or_default();
     format!("{}/{bucket}", request.target.endpoint)
 }

@@ -1,4 +1,4 @@
-//! The difference between the backend's clock and ours, learnt from refusals of our time.
+//! The difference between the backend's clock and ours, learned from refusals of our time.
 //!
 //! S3 refuses signatures that are more than 15 minutes off, and states its own time. Only such a
 //! refusal is believed, and at most a day in either direction: a request signed for another time is
@@ -23,13 +23,15 @@ const MOST_SECONDS: u64 = 24 * 60 * 60;
 #[derive(Debug, Default)]
 pub(super) struct BackendClock(AtomicI64);
 
+/// Effect of a refusal on the known offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Learnt {
-    Nothing,
-    Changed,
+pub(super) enum ClockUpdate {
+    Unchanged,
+    Adjusted,
 }
 
 impl BackendClock {
+    /// Returns the backend's time at the local time `local`.
     pub(super) fn now(&self, local: SystemTime) -> SystemTime {
         let offset = self.offset_seconds();
         let distance = Duration::from_secs(offset.unsigned_abs());
@@ -41,6 +43,7 @@ impl BackendClock {
         moved.unwrap_or(local)
     }
 
+    /// Returns the number of seconds by which the backend's clock is ahead of ours.
     pub(super) fn offset_seconds(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -51,21 +54,21 @@ impl BackendClock {
         date: Option<&HeaderValue>,
         local: SystemTime,
         smallest: u64,
-    ) -> Learnt {
+    ) -> ClockUpdate {
         let Some(theirs) = date.and_then(seconds_of) else {
-            return Learnt::Nothing;
+            return ClockUpdate::Unchanged;
         };
         let measured = theirs.saturating_sub(seconds_since_epoch(local));
         if measured.unsigned_abs() > MOST_SECONDS {
             tracing::warn!(
                 seconds_ahead = measured,
-                "the backend's time is more than a day off and is ignored; set the clock of this \
+                "ignoring the backend's clock, which is more than a day off; set the clock of this \
                  machine, or the backend's"
             );
-            return Learnt::Nothing;
+            return ClockUpdate::Unchanged;
         }
         if measured.abs_diff(self.offset_seconds()) <= smallest {
-            return Learnt::Nothing;
+            return ClockUpdate::Unchanged;
         }
         // Within the tolerance the clocks count as equal again.
         let settled = if measured.unsigned_abs() <= TOLERANCE_SECONDS {
@@ -76,9 +79,9 @@ impl BackendClock {
         self.0.store(settled, Ordering::Relaxed);
         tracing::warn!(
             seconds_ahead = settled,
-            "the backend refused our time; signing with its own from now on"
+            "the backend refused our clock; signing with the backend's time from now on"
         );
-        Learnt::Changed
+        ClockUpdate::Adjusted
     }
 }
 
@@ -87,6 +90,7 @@ pub(super) fn seconds_of(date: &HeaderValue) -> Option<i64> {
     Some(http_date::parse(date.to_str().ok()?)?.unix_timestamp())
 }
 
+/// Converts a time to seconds since 1970; 0 for earlier times.
 pub(super) fn seconds_since_epoch(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
@@ -103,19 +107,19 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn learn(clock: &BackendClock, date: &HeaderValue, local: u64) -> Learnt {
+    fn learn(clock: &BackendClock, date: &HeaderValue, local: u64) -> ClockUpdate {
         clock.learn(Some(date), at(local), TOLERANCE_SECONDS)
     }
 
     #[test]
-    fn a_difference_is_learnt_and_unlearnt() {
+    fn a_difference_is_learned_and_unlearned() {
         let clock = BackendClock::default();
-        for (local, learnt, offset) in [
-            (784_111_777 - 3600, Learnt::Changed, 3600),
-            (784_111_777 - 3605, Learnt::Nothing, 3600),
-            (784_111_777 + 4, Learnt::Changed, 0),
+        for (local, update, offset) in [
+            (784_111_777 - 3600, ClockUpdate::Adjusted, 3600),
+            (784_111_777 - 3605, ClockUpdate::Unchanged, 3600),
+            (784_111_777 + 4, ClockUpdate::Adjusted, 0),
         ] {
-            assert_eq!(learn(&clock, &DATE, local), learnt);
+            assert_eq!(learn(&clock, &DATE, local), update);
             assert_eq!(clock.offset_seconds(), offset);
         }
         learn(&clock, &DATE, 784_111_777 - 3600);
@@ -125,10 +129,16 @@ mod tests {
     #[test]
     fn small_differences_and_unreadable_dates_change_nothing() {
         let clock = BackendClock::default();
-        assert_eq!(learn(&clock, &DATE, 784_111_777 - 10), Learnt::Nothing);
+        assert_eq!(
+            learn(&clock, &DATE, 784_111_777 - 10),
+            ClockUpdate::Unchanged
+        );
         let broken = HeaderValue::from_static("yesterday");
-        assert_eq!(learn(&clock, &broken, 0), Learnt::Nothing);
-        assert_eq!(clock.learn(None, at(0), TOLERANCE_SECONDS), Learnt::Nothing);
+        assert_eq!(learn(&clock, &broken, 0), ClockUpdate::Unchanged);
+        assert_eq!(
+            clock.learn(None, at(0), TOLERANCE_SECONDS),
+            ClockUpdate::Unchanged
+        );
         assert_eq!(clock.offset_seconds(), 0);
     }
 
@@ -154,7 +164,7 @@ mod tests {
         }
         let clock = BackendClock::default();
         let last = HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT");
-        assert_eq!(learn(&clock, &last, 1_800_000_000), Learnt::Nothing);
+        assert_eq!(learn(&clock, &last, 1_800_000_000), ClockUpdate::Unchanged);
         assert_eq!(clock.now(at(1_800_000_000)), at(1_800_000_000));
     }
 }

@@ -32,7 +32,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Time at which a connection was opened.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Opened(pub(super) Instant);
+pub(super) struct OpenedAt(pub(super) Instant);
 
 /// Error by the layer that failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub(super) enum ConnectError {
     Timeout(Duration),
 }
 
-type Link = MaybeHttpsStream<TokioIo<TcpStream>>;
+type TransportStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Connector of the HTTP client.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<Aged>;
+    type Response = MaybeHttpsStream<DatedStream>;
     type Error = ConnectError;
     type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
 
@@ -114,42 +114,42 @@ struct Dialer {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = Aged;
+    type Response = DatedStream;
     type Error = ConnectError;
-    type Future = BoxFuture<'static, Result<Aged, ConnectError>>;
+    type Future = BoxFuture<'static, Result<DatedStream, ConnectError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let linking: BoxFuture<'static, Result<Link, ConnectError>> = if destination.scheme()
-            == Some(&Scheme::HTTPS)
-            && let Some(proxy) = self.rules.intercept(&destination)
-        {
-            let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
-            if let Some(auth) = proxy.basic_auth() {
-                tunnel = tunnel.with_auth(auth.clone());
-            }
-            let tunnelling = tunnel.call(destination);
-            Box::pin(async move {
-                tunnelling
-                    .await
-                    .map_err(|error| ConnectError::Proxy(with_causes(&error)))
-            })
-        } else {
-            let connecting = self.tcp.call(destination);
-            Box::pin(async move {
-                match connecting.await {
-                    Ok(stream) => Ok(Link::Http(stream)),
-                    Err(error) => Err(ConnectError::Reach(with_causes(&error))),
+        let linking: BoxFuture<'static, Result<TransportStream, ConnectError>> =
+            if destination.scheme() == Some(&Scheme::HTTPS)
+                && let Some(proxy) = self.rules.intercept(&destination)
+            {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
+                if let Some(auth) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(auth.clone());
                 }
-            })
-        };
+                let tunnelling = tunnel.call(destination);
+                Box::pin(async move {
+                    tunnelling
+                        .await
+                        .map_err(|error| ConnectError::Proxy(with_causes(&error)))
+                })
+            } else {
+                let connecting = self.tcp.call(destination);
+                Box::pin(async move {
+                    match connecting.await {
+                        Ok(stream) => Ok(TransportStream::Http(stream)),
+                        Err(error) => Err(ConnectError::Reach(with_causes(&error))),
+                    }
+                })
+            };
         Box::pin(async move {
-            Ok(Aged {
+            Ok(DatedStream {
                 link: linking.await?,
-                opened: Opened(Instant::now()),
+                opened: OpenedAt(Instant::now()),
             })
         })
     }
@@ -172,18 +172,18 @@ fn rules(proxy: &OutboundProxy) -> Matcher {
 }
 
 /// A connection that tells the pool when it was opened.
-pub(super) struct Aged {
-    link: Link,
-    opened: Opened,
+pub(super) struct DatedStream {
+    link: TransportStream,
+    opened: OpenedAt,
 }
 
-impl Connection for Aged {
+impl Connection for DatedStream {
     fn connected(&self) -> Connected {
         self.link.connected().extra(self.opened)
     }
 }
 
-impl Read for Aged {
+impl Read for DatedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -193,7 +193,7 @@ impl Read for Aged {
     }
 }
 
-impl Write for Aged {
+impl Write for DatedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::error::BackendError;
-use super::missing_credential::Sources;
+use super::missing_credential::CredentialSources;
 use crate::net::with_causes;
 
 /// Time before expiry at which renewal starts.
@@ -31,19 +31,19 @@ const FETCH_LIMIT: Duration = Duration::from_secs(20);
 /// Provider of the proxy's keys, and the current ones.
 #[derive(Clone)]
 pub(crate) struct Credentials {
-    shared: Arc<Shared>,
+    shared: Arc<CredentialCache>,
 }
 
-struct Shared {
+struct CredentialCache {
     provider: SharedCredentialsProvider,
-    current: RwLock<Lease>,
+    current: RwLock<CredentialLease>,
     /// Time of the last attempt at renewal; locked while one runs.
     renewal: Mutex<Option<Instant>>,
 }
 
 /// Keys, with the number of the renewal that brought them.
 #[derive(Clone)]
-pub(super) struct Lease {
+pub(super) struct CredentialLease {
     pub(super) keys: Keys,
     pub(super) generation: u64,
 }
@@ -74,20 +74,20 @@ impl Credentials {
         let provider = SharedCredentialsProvider::new(chain);
         match Self::from_provider(provider).await {
             Err(BackendError::Credentials(cause)) => {
-                let sources = Sources::new(&variable);
+                let sources = CredentialSources::new(&variable);
                 Err(BackendError::Credentials(sources.explain(&cause)))
             }
             other => other,
         }
     }
 
-    /// Returns whether the default chain would ask a service for a credential, which then changes
-    /// over time.
-    pub(crate) fn are_asked_for_remotely() -> bool {
+    /// Returns whether the default chain would fetch the credential from a service, so that it
+    /// changes over time.
+    pub(crate) fn come_from_a_service() -> bool {
         let is_given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
             .iter()
             .all(|name| variable(name).is_some_and(|text| !text.is_empty()));
-        !is_given && Sources::new(&variable).asks_remotely()
+        !is_given && CredentialSources::new(&variable).asks_remotely()
     }
 
     /// Fetches the first keys; without any there is nothing to sign with.
@@ -95,12 +95,12 @@ impl Credentials {
         provider: SharedCredentialsProvider,
     ) -> Result<Self, BackendError> {
         let keys = fetch(&provider).await?;
-        let lease = Lease {
+        let lease = CredentialLease {
             keys,
             generation: 0,
         };
         Ok(Credentials {
-            shared: Arc::new(Shared {
+            shared: Arc::new(CredentialCache {
                 provider,
                 current: RwLock::new(lease),
                 renewal: Mutex::new(None),
@@ -119,7 +119,8 @@ impl Credentials {
         self.peek().keys.expiry().is_none()
     }
 
-    pub(super) async fn lease(&self) -> Result<Lease, BackendError> {
+    /// Returns keys that are valid now, and renews them before they expire.
+    pub(super) async fn lease(&self) -> Result<CredentialLease, BackendError> {
         let lease = self.peek();
         match freshness(&lease.keys, SystemTime::now()) {
             Freshness::Good => Ok(lease),
@@ -129,7 +130,7 @@ impl Credentials {
                     match self.renew(&lease, &mut last).await {
                         Ok(renewed) => Ok(renewed),
                         Err(error) => {
-                            tracing::warn!(%error, "credentials not renewed; using the old ones");
+                            tracing::warn!(%error, "could not renew the credentials; still using the old ones");
                             Ok(lease)
                         }
                     }
@@ -141,7 +142,10 @@ impl Credentials {
     }
 
     /// Returns new keys in place of rejected or expired ones.
-    pub(super) async fn replace(&self, rejected: &Lease) -> Result<Lease, BackendError> {
+    pub(super) async fn replace(
+        &self,
+        rejected: &CredentialLease,
+    ) -> Result<CredentialLease, BackendError> {
         let mut last = self.shared.renewal.lock().await;
         let current = self.peek();
         // Renewed while this request waited for the lock: use that result.
@@ -151,10 +155,14 @@ impl Credentials {
         self.renew(rejected, &mut last).await
     }
 
-    async fn renew(&self, old: &Lease, last: &mut Option<Instant>) -> Result<Lease, BackendError> {
+    async fn renew(
+        &self,
+        old: &CredentialLease,
+        last: &mut Option<Instant>,
+    ) -> Result<CredentialLease, BackendError> {
         // Before the fetch, so that a failed one delays the next, too.
         *last = Some(Instant::now());
-        let lease = Lease {
+        let lease = CredentialLease {
             keys: fetch(&self.shared.provider).await?,
             generation: old.generation + 1,
         };
@@ -166,7 +174,7 @@ impl Credentials {
         Ok(lease)
     }
 
-    fn peek(&self) -> Lease {
+    fn peek(&self) -> CredentialLease {
         self.shared
             .current
             .read()
@@ -196,7 +204,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// Refuses keys with white space at their ends: a line break from a file or a variable would make
 /// every signature wrong.
-fn judged(keys: Keys) -> Result<Keys, BackendError> {
+fn checked(keys: Keys) -> Result<Keys, BackendError> {
     let has_space = |text: &str| text.trim() != text;
     let what = if has_space(keys.access_key_id()) {
         "access key id (AWS_ACCESS_KEY_ID)"
@@ -214,10 +222,10 @@ fn judged(keys: Keys) -> Result<Keys, BackendError> {
 
 async fn fetch(provider: &SharedCredentialsProvider) -> Result<Keys, BackendError> {
     match timeout(FETCH_LIMIT, provider.provide_credentials()).await {
-        Ok(Ok(keys)) => judged(keys),
+        Ok(Ok(keys)) => checked(keys),
         Ok(Err(error)) => Err(BackendError::Credentials(with_causes(&error))),
         Err(_) => Err(BackendError::Credentials(format!(
-            "their source did not answer within {FETCH_LIMIT:?}"
+            "timed out after {FETCH_LIMIT:?} waiting for their source"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! Why there is no usable response from the backend, by who is at fault.
+//! Failures to get a usable response from the backend, by who is at fault.
 //!
 //! A response that S3 defines for the request is not an error here, whatever its status; the caller
 //! judges it. Any other response is an error. The texts are logged unchanged: they name the
@@ -12,6 +12,7 @@ use http::Method;
 /// Error of a request's body stream, of any kind.
 pub(crate) type BodyStreamError = Box<dyn StdError + Send + Sync>;
 
+/// Failure of a request to the backend.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The operator's fault: an unreadable file, or an invalid address.
@@ -32,33 +33,41 @@ pub enum BackendError {
 
     /// The client's fault: its body broke off or failed a check, so the request to the backend was
     /// aborted.
-    #[error("the request's body was not complete: {0}")]
+    #[error("the request body is incomplete: {0}")]
     RequestBody(#[source] BodyStreamError),
 
+    /// The network's fault, or the operator's: no connection.
     #[error("cannot reach {endpoint}: {reason}")]
     Unreachable { endpoint: String, reason: String },
 
-    #[error("no TLS with {endpoint}: {reason}")]
+    /// The operator's fault, or the backend's: no TLS session.
+    #[error("TLS handshake with {endpoint} failed: {reason}")]
     Tls { endpoint: String, reason: String },
 
-    #[error("the outbound proxy gave no tunnel to {endpoint}: {reason}")]
+    /// The outbound proxy's fault: no tunnel.
+    #[error("cannot tunnel to {endpoint} through the outbound proxy: {reason}")]
     OutboundProxy { endpoint: String, reason: String },
 
-    #[error("{endpoint} kept silent for {limit:?} while {phase}")]
+    /// The backend's fault, or the network's: no progress for `limit`.
+    #[error("timed out after {limit:?} {phase} {endpoint}")]
     Timeout {
         endpoint: String,
         phase: Phase,
         limit: Duration,
     },
 
-    #[error("the connection with {endpoint} broke: {reason}")]
+    /// The backend's fault, or the network's: a connection that ended inside a request or response.
+    #[error("the connection to {endpoint} broke: {reason}")]
     Broken { endpoint: String, reason: String },
 
-    #[error("{endpoint} redirects, and the redirect cannot be followed: {reason}")]
+    /// The backend's fault: a redirect that is unsafe or useless to follow.
+    #[error("cannot follow the redirect of {endpoint}: {reason}")]
     Redirect { endpoint: String, reason: String },
 
     /// The backend's fault: a status that S3 does not define for the request.
-    #[error("{endpoint} answered {method} with the status {status}, which S3 does not have for it")]
+    #[error(
+        "{endpoint} answered {method} with status {status}, which S3 does not define for this request"
+    )]
     Status {
         endpoint: String,
         method: Method,
@@ -85,22 +94,22 @@ impl BackendError {
     }
 }
 
-/// Phase in which a request timed out.
+/// Phase in which a request timed out. Its text precedes the endpoint in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Connecting,
     SendingBody,
-    AwaitingAnswer,
+    AwaitingResponse,
     ReceivingBody,
 }
 
 impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Phase::Connecting => "connecting",
-            Phase::SendingBody => "sending the body",
-            Phase::AwaitingAnswer => "awaiting the answer",
-            Phase::ReceivingBody => "receiving the body",
+            Phase::Connecting => "connecting to",
+            Phase::SendingBody => "sending the body to",
+            Phase::AwaitingResponse => "waiting for the response of",
+            Phase::ReceivingBody => "reading the response body of",
         })
     }
 }

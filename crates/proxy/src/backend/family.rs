@@ -1,7 +1,8 @@
-//! Which family of servers the backend is of, by its answers' headers.
+//! The family of the backend's server software, recognised by the headers of its responses.
 //!
-//! Few things depend on it, and each is harmless with a server of another family. What an answer
-//! does not show is `Other`, until one shows more: a gateway in front may have answered.
+//! Few things depend on it, and each is harmless with a server of another family. A response
+//! without a known sign means `Other` until a later one has a sign: a gateway in front of the
+//! server may have sent the first.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -10,14 +11,14 @@ use http::{HeaderMap, Method, header};
 /// A family of S3 servers that needs special care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// Ceph's gateway. Up to version 16 at least it compares the condition of a PUT with the ETag as
-    /// text, so that quotes around it match nothing.
+    /// Ceph's gateway. At least up to version 16 it compares the ETag in a condition of a PUT as
+    /// text, so an ETag in quotes never matches.
     Ceph,
     Minio,
     Other,
 }
 
-/// The family as far as it is known: of no answer yet, none.
+/// The family as far as it is known; none before the first response.
 #[derive(Default)]
 pub(super) struct KnownFamily(AtomicU8);
 
@@ -31,11 +32,12 @@ impl KnownFamily {
         }
     }
 
-    /// Learns from an answer's headers.
-    pub(super) fn learn(&self, answered: &HeaderMap) {
-        match of(answered) {
+    /// Learns from the headers of a response.
+    pub(super) fn learn(&self, headers: &HeaderMap) {
+        match recognised(headers) {
             Some(Family::Ceph) => self.0.store(2, Ordering::Relaxed),
             Some(Family::Minio) => self.0.store(3, Ordering::Relaxed),
+            // Never overwrites a known family: see the module documentation.
             Some(Family::Other) | None => {
                 self.0.fetch_max(1, Ordering::Relaxed);
             }
@@ -43,8 +45,8 @@ impl KnownFamily {
     }
 }
 
-fn of(answered: &HeaderMap) -> Option<Family> {
-    let text = |name| answered.get(name).and_then(|value| value.to_str().ok());
+fn recognised(headers: &HeaderMap) -> Option<Family> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let server = text("server").unwrap_or_default();
     if server.starts_with("MinIO") {
         Some(Family::Minio)
@@ -55,7 +57,8 @@ fn of(answered: &HeaderMap) -> Option<Family> {
     }
 }
 
-/// Ceph's transaction ids: `tx`, 21 digits, and three more groups (those of Swift have one).
+/// Returns whether this is a transaction id of Ceph: `tx`, 21 digits, and three more groups. (Those
+/// of Swift have one.)
 fn is_of_ceph(request_id: &str) -> bool {
     let Some(rest) = request_id.strip_prefix("tx") else {
         return false;
@@ -71,7 +74,7 @@ fn is_of_ceph(request_id: &str) -> bool {
         && groups.next().is_some()
 }
 
-/// Whether a request changes something under a condition on an ETag in quotes.
+/// Returns whether the request is a write whose condition names an ETag in quotes.
 pub(super) fn has_quoted_condition(method: &Method, headers: &HeaderMap) -> bool {
     let is_quoted = |name| {
         headers
@@ -82,12 +85,12 @@ pub(super) fn has_quoted_condition(method: &Method, headers: &HeaderMap) -> bool
         && (is_quoted(header::IF_MATCH) || is_quoted(header::IF_NONE_MATCH))
 }
 
-/// Takes the quotes off the ETag in the condition of a change.
+/// Removes the quotes from the ETag in the condition of a write.
 pub(super) fn unquote_conditions(headers: &mut HeaderMap) {
     for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
         let unquoted = headers.get(&name).and_then(|value| {
             let inner = value.as_bytes().strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-            // Of a list, which S3 does not take here, the quotes are between the ETags too.
+            // In a list, which S3 does not allow here, quotes stand between the ETags, too.
             let is_one = !inner.contains(&b'"');
             is_one.then(|| http::HeaderValue::from_bytes(inner).ok())?
         });
@@ -101,7 +104,7 @@ pub(super) fn unquote_conditions(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
-    fn answered(name: &'static str, value: &'static str) -> HeaderMap {
+    fn response_headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(
             http::HeaderName::from_static(name),
             http::HeaderValue::from_static(value),
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_told_by_what_its_answers_show() {
+    fn a_family_is_recognised_by_its_headers() {
         for (name, value, family) in [
             ("server", "MinIO", Family::Minio),
             (
@@ -141,10 +144,10 @@ mod tests {
         ] {
             let known = KnownFamily::default();
             assert_eq!(known.get(), None);
-            known.learn(&answered(name, value));
+            known.learn(&response_headers(name, value));
             assert_eq!(known.get(), Some(family), "{name}: {value}");
-            // Something in front of the backend answers.
-            known.learn(&answered("server", "nginx"));
+            // A gateway in front of the backend responds.
+            known.learn(&response_headers("server", "nginx"));
             assert_eq!(known.get(), Some(family), "{name}: {value}");
         }
     }
@@ -160,7 +163,7 @@ mod tests {
             ("W/\"a\"", "W/\"a\""),
         ] {
             for name in ["if-match", "if-none-match"] {
-                let mut headers = answered(name, value);
+                let mut headers = response_headers(name, value);
                 unquote_conditions(&mut headers);
                 assert_eq!(headers[name], unquoted, "{value}");
             }

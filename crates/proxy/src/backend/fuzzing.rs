@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::address::Target;
+use super::address::ServiceTarget;
 use super::redirect;
 use super::settings::{Addressing, Endpoint, Scheme};
 
@@ -35,7 +35,7 @@ impl Service {
         Ok(location.uri.to_string())
     }
 
-    fn target(&self) -> Target {
+    fn target(&self) -> ServiceTarget {
         let scheme = if self.is_https {
             Scheme::Https
         } else {
@@ -46,7 +46,7 @@ impl Service {
         } else {
             Addressing::Path
         };
-        Target {
+        ServiceTarget {
             endpoint: Endpoint {
                 scheme,
                 host: self.host.clone(),
@@ -58,8 +58,8 @@ impl Service {
     }
 }
 
-impl From<Target> for Service {
-    fn from(target: Target) -> Self {
+impl From<ServiceTarget> for Service {
+    fn from(target: ServiceTarget) -> Self {
         Self {
             is_https: target.endpoint.scheme == Scheme::Https,
             host: target.endpoint.host,

@@ -2,11 +2,11 @@
 //! tried.
 
 /// Sources of AWS's default chain, in its order, according to the environment.
-pub(super) struct Sources<'a> {
+pub(super) struct CredentialSources<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl<'a> Sources<'a> {
+impl<'a> CredentialSources<'a> {
     /// Builds the sources; `variable` returns the value of an environment variable.
     pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { variable }
@@ -89,11 +89,11 @@ mod tests {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, text)| (*text).to_owned())
         };
-        Sources::new(&variable).explain("the cause")
+        CredentialSources::new(&variable).explain("the cause")
     }
 
     #[test]
-    fn the_missing_half_is_named_and_the_text_of_the_other_is_not() {
+    fn the_missing_half_is_named_and_the_value_of_the_other_is_not() {
         let told = explained(&[("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")]);
         let expected = "AWS_SECRET_ACCESS_KEY is missing, while AWS_ACCESS_KEY_ID is set";
         assert!(told.contains(expected), "{told}");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_and_what_was_tried_are_named() {
+    fn settings_and_tried_sources_are_named() {
         let told = explained(&[
             ("AWS_PROFILE", "nope"),
             ("AWS_EC2_METADATA_DISABLED", "true"),

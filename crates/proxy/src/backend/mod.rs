@@ -14,24 +14,25 @@
 mod access;
 mod address;
 mod attempt;
+mod attempt_metrics;
 mod body;
 mod client;
 mod clock;
 mod connect;
 mod credentials;
 mod error;
+mod error_body;
 mod family;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-mod hop;
-mod measured;
+mod loop_mark;
 mod missing_credential;
-mod outgoing;
-mod peek;
+mod outgoing_body;
 mod redirect;
 mod request;
 mod resume;
 mod retry;
+mod send_progress;
 mod settings;
 mod sign;
 #[cfg(test)]
@@ -52,17 +53,20 @@ pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError};
 pub(crate) use self::family::Family;
-pub(crate) use self::hop::Forwarder;
-pub(crate) use self::request::{BodyStream, PageOrigin, Request, RequestBody, Service, Signature};
+pub(crate) use self::loop_mark::Forwarder;
+pub(crate) use self::request::{
+    BodyStream, PageOrigin, Request, RequestBody, ServiceAddress, Signature,
+};
 pub(crate) use self::settings::{
-    Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
+    Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, RetrySettings, Scheme,
+    Settings,
 };
 
-use self::attempt::Answer;
-use self::client::Client;
+use self::attempt::AttemptResponse;
+use self::client::BackendClient;
 use self::error::Phase;
 use self::family::has_quoted_condition;
-use self::request::Prepared;
+use self::request::PreparedRequest;
 use self::resume::Resumption;
 
 /// Time limit of a probe: shorter than that of a readiness check.
@@ -71,18 +75,18 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// The backend, for any number of concurrent requests. Clones share connections and all state.
 #[derive(Clone)]
 pub(crate) struct Backend {
-    client: Arc<Client>,
+    client: Arc<BackendClient>,
 }
 
 impl Backend {
     /// Builds the client; reads certificates and keys, and opens no connection.
     pub(crate) fn new(settings: Settings, credentials: Credentials) -> Result<Self, BackendError> {
-        let client = Arc::new(Client::new(settings, credentials)?);
+        let client = Arc::new(BackendClient::new(settings, credentials)?);
         Ok(Backend { client })
     }
 
-    /// Sends a request until there is a response to pass on. Its status is an error's, or one by
-    /// which S3 confirms the operation ([`SentRequest::may_be_answered`]).
+    /// Sends a request, with retries, and returns a response to pass on. Its status is an error, or
+    /// one by which S3 confirms the operation ([`SentRequest::may_be_answered`]).
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
         if has_quoted_condition(&request.method, &request.headers) {
@@ -90,29 +94,29 @@ impl Backend {
         }
         let page = request.page.as_ref();
         let is_unlike_pages = page.is_some_and(|page| !page.is_meant_by(&request));
-        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
-        let mut answer = client.exchange(&prepared).await?;
-        judge(&prepared, &answer)?;
-        trailer::forget_framing(&mut answer.head.headers);
+        let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
+        let mut response = client.exchange(&prepared).await?;
+        judge(&prepared, &response)?;
+        trailer::forget_framing(&mut response.head.headers);
         if is_unlike_pages {
-            // Some servers tell a page something, although the request named none.
-            header_rules::remove_cors(&mut answer.head.headers);
+            // Some servers send CORS headers even if the request names no page.
+            header_rules::remove_cors(&mut response.head.headers);
         }
-        let resumption = Resumption::of(client, prepared, &answer.head);
+        let resumption = Resumption::new(client, prepared, &response.head);
         let body = Body::new(
-            answer.body.start,
-            answer.body.rest,
+            response.body.start,
+            response.body.rest,
             client.settings.body_timeout,
             resumption,
-            answer.endpoint,
+            response.endpoint,
         );
-        Ok(Response::from_parts(answer.head, body))
+        Ok(Response::from_parts(response.head, body))
     }
 
     /// Returns the proxy that a request with these headers has passed through; `None` for a
     /// client's own request.
     pub(crate) fn forwarder(&self, headers: &HeaderMap) -> Option<Forwarder> {
-        self.client.mark.forwarder(headers)
+        self.client.transport.mark.forwarder(headers)
     }
 
     /// Checks that the configured endpoint responds at all, and that there are credentials for it.
@@ -123,39 +127,39 @@ impl Backend {
             response_timeout: Some(limit),
             ..Request::new(Method::HEAD, None, None)
         };
-        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
         let lease = client.credentials.lease().await?;
         // One attempt without retries: a probe reports the present state.
-        let probing = client.attempt(&prepared, &client.home, &lease);
+        let probing = client.transport.attempt(&prepared, &client.home, &lease);
         match tokio::time::timeout(PROBE_LIMIT, probing).await {
             Ok(Ok(_answer)) => Ok(()),
             Ok(Err(failure)) => Err(failure.error),
             Err(_) => Err(BackendError::Timeout {
                 endpoint: client.home.endpoint.to_string(),
-                phase: Phase::AwaitingAnswer,
+                phase: Phase::AwaitingResponse,
                 limit: PROBE_LIMIT,
             }),
         }
     }
 
     /// Returns whether requests to the configured endpoint, or to another service, go to AWS.
-    pub(crate) fn is_aws(&self, service: Option<&Service>) -> bool {
+    pub(crate) fn is_aws(&self, service: Option<&ServiceAddress>) -> bool {
         match service {
             Some(service) => service.endpoint.is_aws(),
             None => self.client.home.endpoint.is_aws(),
         }
     }
 
-    /// The family of the configured backend. Where no request has been answered yet, one is made:
-    /// with a backend that does not answer that one either, the next request says why.
+    /// Returns the family of the configured backend. Before the first response it probes the
+    /// backend; if that fails, the next request reports the reason.
     pub(crate) async fn family(&self) -> Family {
-        if self.client.family.get().is_none() && !self.is_aws(None) {
+        if self.client.transport.family.get().is_none() && !self.is_aws(None) {
             let _ = self.probe().await;
         }
-        self.client.family.get().unwrap_or(Family::Other)
+        self.client.transport.family.get().unwrap_or(Family::Other)
     }
 
-    /// The credentials that requests are signed with.
+    /// Returns the credentials that requests are signed with.
     pub(crate) fn credentials(&self) -> &Credentials {
         &self.client.credentials
     }
@@ -163,12 +167,12 @@ impl Backend {
     /// Returns the number of seconds by which the backend's clock is ahead of ours, as far as
     /// known.
     pub(crate) fn clock_offset(&self) -> i64 {
-        self.client.clock.offset_seconds()
+        self.client.transport.clock.offset_seconds()
     }
 }
 
 /// Refuses a response with a status that S3 does not define for the request.
-fn judge(request: &Prepared, answer: &Answer) -> Result<(), BackendError> {
+fn judge(request: &PreparedRequest, response: &AttemptResponse) -> Result<(), BackendError> {
     let parameters = request.query.iter().map(|(name, _)| name.as_str());
     let parameters: Vec<&str> = parameters.collect();
     let sent = SentRequest {
@@ -178,12 +182,12 @@ fn judge(request: &Prepared, answer: &Answer) -> Result<(), BackendError> {
         parameters: &parameters,
         headers: &request.headers,
     };
-    let status = answer.head.status;
+    let status = response.head.status;
     if sent.may_be_answered(status) {
         return Ok(());
     }
     Err(BackendError::Status {
-        endpoint: answer.endpoint.clone(),
+        endpoint: response.endpoint.clone(),
         method: request.method.clone(),
         status: status.as_u16(),
     })

@@ -12,32 +12,35 @@ use http::header::{HeaderMap, LOCATION};
 use http::uri::Authority;
 use http::{StatusCode, Uri};
 
-use super::address::Target;
-use super::peek::element;
+use super::address::ServiceTarget;
+use super::error_body::element;
 use super::settings::{Addressing, Endpoint};
 
-/// How long a redirect is valid.
+/// Lifetime of a redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duration {
+pub(super) enum Permanence {
     Once,
     Permanent,
 }
 
-pub(super) fn duration_of(status: StatusCode) -> Option<Duration> {
+/// Returns the lifetime of a redirect with this status; `None` if the status is no redirect.
+pub(super) fn permanence_of(status: StatusCode) -> Option<Permanence> {
     match status {
-        StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT => Some(Duration::Permanent),
-        StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT => Some(Duration::Once),
+        StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT => {
+            Some(Permanence::Permanent)
+        }
+        StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT => Some(Permanence::Once),
         _ => None,
     }
 }
 
 /// Returns the target in place of `from`, or the reason why there is none.
 pub(super) fn target(
-    from: &Target,
+    from: &ServiceTarget,
     bucket: Option<&str>,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Target, String> {
+) -> Result<ServiceTarget, String> {
     let region = headers
         .get("x-amz-bucket-region")
         .and_then(|value| value.to_str().ok())
@@ -52,18 +55,18 @@ pub(super) fn target(
     }
     // Following it would never end.
     if target == *from {
-        return Err("it leads to where it came from".to_owned());
+        return Err("it leads back to the same endpoint".to_owned());
     }
     Ok(target)
 }
 
 /// Returns the same service with the region that a refusal demands for the signature.
 pub(super) fn other_region(
-    from: &Target,
+    from: &ServiceTarget,
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
-) -> Option<Target> {
+) -> Option<ServiceTarget> {
     if status != StatusCode::BAD_REQUEST {
         return None;
     }
@@ -74,20 +77,20 @@ pub(super) fn other_region(
         None => headers.get("x-amz-bucket-region")?.to_str().ok(),
     };
     let region = region.filter(|region| is_region(region) && *region != from.region)?;
-    Some(Target {
+    Some(ServiceTarget {
         region: region.to_owned(),
         ..from.clone()
     })
 }
 
 fn named_authority(
-    from: &Target,
+    from: &ServiceTarget,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Option<Authority>, String> {
     if let Some(location) = headers.get(LOCATION) {
         let location = Uri::try_from(location.as_bytes())
-            .map_err(|error| format!("its Location is no URI: {error}"))?;
+            .map_err(|error| format!("invalid Location: {error}"))?;
         return match (location.scheme_str(), location.authority()) {
             (_, None) => Ok(None),
             (Some(scheme), _) if scheme != from.endpoint.scheme.as_str() => Err(format!(
@@ -101,16 +104,16 @@ fn named_authority(
         .map(|endpoint| {
             endpoint
                 .parse()
-                .map_err(|error| format!("its Endpoint is no host: {error}"))
+                .map_err(|error| format!("invalid Endpoint: {error}"))
         })
         .transpose()
 }
 
 fn inside_domain(
-    from: &Target,
+    from: &ServiceTarget,
     bucket: Option<&str>,
     authority: &Authority,
-) -> Result<Target, String> {
+) -> Result<ServiceTarget, String> {
     let host = authority.host().trim_matches(['[', ']']);
     let endpoint = Endpoint {
         port: authority.port_u16(),
@@ -120,7 +123,7 @@ fn inside_domain(
     if authority.as_str().contains('@')
         || endpoint.effective_port() != from.endpoint.effective_port()
     {
-        return Err(format!("{authority} is another port or has a user"));
+        return Err(format!("{authority} has another port, or a user name"));
     }
     // A host that begins with the bucket means virtual-host style.
     let without_bucket = bucket
@@ -139,7 +142,7 @@ fn inside_domain(
             ));
         }
     };
-    Ok(Target {
+    Ok(ServiceTarget {
         endpoint: Endpoint { host, ..endpoint },
         addressing,
         region: from.region.clone(),
@@ -195,7 +198,7 @@ fn is_region(text: &str) -> bool {
 }
 
 /// Returns the service in another region, if a response names only the region (as for HEAD).
-fn regional(from: &Target, region: Option<&str>) -> Target {
+fn regional(from: &ServiceTarget, region: Option<&str>) -> ServiceTarget {
     let mut target = from.clone();
     let Some(suffix) = from.endpoint.aws_suffix() else {
         return target;
@@ -225,8 +228,8 @@ mod tests {
     use crate::backend::settings::Scheme;
     use http::HeaderValue;
 
-    fn from(host: &str) -> Target {
-        Target {
+    fn from(host: &str) -> ServiceTarget {
+        ServiceTarget {
             endpoint: Endpoint {
                 scheme: Scheme::Https,
                 host: host.to_owned(),
@@ -237,7 +240,7 @@ mod tests {
         }
     }
 
-    fn follow(host: &str, location: &str, region: &str) -> Result<Target, String> {
+    fn follow(host: &str, location: &str, region: &str) -> Result<ServiceTarget, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in [("location", location), ("x-amz-bucket-region", region)] {
             if !value.is_empty() {
@@ -305,7 +308,7 @@ mod tests {
             "https://otherstorage.example/",
             "https://example/",
             "https://storage.example.evil.example/",
-            // The host that was asked already.
+            // The host that sent the redirect.
             "https://storage.example/bucket/k",
         ] {
             follow(own, location, "").expect_err(location);

@@ -1,6 +1,6 @@
 //! Requests to the backend, and their form ready for sending.
 //!
-//! A `Prepared` request can be sent any number of times while its body was not begun: held bodies
+//! A `PreparedRequest` can be sent any number of times while its body was not begun: held bodies
 //! are hashed once, streams wait in a slot until the HTTP library first polls them. Headers that
 //! this module makes itself (`Host`, lengths, hashes, everything of the signature) are dropped from
 //! the caller's.
@@ -21,12 +21,12 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use md5::{Digest, Md5};
 
-use super::address::Target;
+use super::address::ServiceTarget;
 use super::error::{BackendError, BodyStreamError};
 use super::settings::{Endpoint, Settings};
-use super::trailer::{self, Form};
+use super::trailer::{self, StreamFraming};
 use super::white_space;
-use crate::telemetry::traces::Traced;
+use crate::telemetry::traces::ParentTrace;
 
 /// A body that is made while it is sent; its error aborts the request to the backend.
 pub(crate) type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
@@ -43,7 +43,7 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
     /// A service other than the configured one, for redirected DNS names.
-    pub(crate) service: Option<Service>,
+    pub(crate) service: Option<ServiceAddress>,
     pub(crate) signature: Signature,
     /// Timeout in place of the configured one, for operations that work long before they respond.
     pub(crate) response_timeout: Option<Duration>,
@@ -51,10 +51,10 @@ pub(crate) struct Request {
     pub(crate) page: Option<PageOrigin>,
 }
 
-/// A page in a browser, and what its request does to which bucket.
+/// Origin of a page in a browser, with the method and bucket of its request.
 ///
-/// The backend hears of the page only with requests that do the same: the answers to others, such as
-/// a HEAD of a copy's source, would carry what other rules give.
+/// Only backend requests with the same method and bucket carry the origin. The responses to others,
+/// such as a HEAD of a copy's source, would have CORS headers by other rules.
 #[derive(Debug, Clone)]
 pub(crate) struct PageOrigin {
     origin: HeaderValue,
@@ -63,8 +63,12 @@ pub(crate) struct PageOrigin {
 }
 
 impl PageOrigin {
-    /// Reads the headers of a client's request.
-    pub(crate) fn of(headers: &HeaderMap, method: &Method, bucket: Option<&str>) -> Option<Self> {
+    /// Reads the origin from the headers of a client's request.
+    pub(crate) fn from_headers(
+        headers: &HeaderMap,
+        method: &Method,
+        bucket: Option<&str>,
+    ) -> Option<Self> {
         Some(Self {
             origin: headers.get(ORIGIN)?.clone(),
             method: method.clone(),
@@ -72,6 +76,7 @@ impl PageOrigin {
         })
     }
 
+    /// Returns whether the backend request has the method and bucket of the page's request.
     pub(super) fn is_meant_by(&self, request: &Request) -> bool {
         self.method == request.method && self.bucket == request.bucket
     }
@@ -88,11 +93,12 @@ pub(crate) enum Signature {
 
 /// A service named by the client's `Host`.
 #[derive(Debug, Clone)]
-pub(crate) struct Service {
+pub(crate) struct ServiceAddress {
     pub(crate) endpoint: Endpoint,
     pub(crate) region: String,
 }
 
+/// Body of a request to the backend.
 pub(crate) enum RequestBody {
     Empty,
     /// A body in memory, sent with SHA-256 and Content-MD5; can be sent again.
@@ -126,45 +132,47 @@ impl Request {
 }
 
 /// An unpolled stream, shared between the attempts to send it.
-pub(super) type Slot = Arc<Mutex<Option<BodyStream>>>;
+pub(super) type StreamSlot = Arc<Mutex<Option<BodyStream>>>;
 
+/// Body, ready for any number of attempts until its stream is begun.
 #[derive(Clone)]
-pub(super) enum Payload {
+pub(super) enum PreparedPayload {
     Empty,
     Held {
         bytes: Bytes,
         sha256: String,
     },
     Stream {
-        /// Length without the framing of `form`.
+        /// Length of the stored bytes, without framing.
         length: u64,
-        form: Form,
-        slot: Slot,
+        framing: StreamFraming,
+        slot: StreamSlot,
     },
 }
 
+/// A request ready to be sent: own headers set, body hashed or in its slot.
 #[derive(Clone)]
-pub(super) struct Prepared {
+pub(super) struct PreparedRequest {
     pub(super) method: Method,
     pub(super) bucket: Option<String>,
     pub(super) key: Option<String>,
     pub(super) query: Vec<(String, Option<String>)>,
     pub(super) headers: HeaderMap,
-    pub(super) payload: Payload,
+    pub(super) payload: PreparedPayload,
     pub(super) signature: Signature,
-    pub(super) target: Target,
+    pub(super) target: ServiceTarget,
     pub(super) response_timeout: Duration,
-    pub(super) trace: Traced,
+    pub(super) trace: ParentTrace,
 }
 
-impl Prepared {
+impl PreparedRequest {
     pub(super) async fn new(
         request: Request,
-        home: &Target,
+        home: &ServiceTarget,
         settings: &Settings,
     ) -> Result<Self, BackendError> {
         // Taken here, while the caller's context is current.
-        let trace = Traced::current();
+        let trace = ParentTrace::current();
         let page = request.page.as_ref();
         let origin = page.filter(|page| page.is_meant_by(&request));
         let origin = origin.map(|page| page.origin.clone());
@@ -175,7 +183,7 @@ impl Prepared {
         }
         let target = match request.service {
             None => home.clone(),
-            Some(service) => Target {
+            Some(service) => ServiceTarget {
                 endpoint: service.endpoint,
                 addressing: home.addressing,
                 region: service.region,
@@ -183,12 +191,12 @@ impl Prepared {
         };
         white_space::unify(&mut headers, &target.endpoint);
         let query = &request.query;
-        let form = Form::of(settings.integrity, &target.endpoint, query, &headers);
-        let payload = payload_of(request.body, form, &mut headers).await?;
+        let framing = StreamFraming::select(settings.integrity, &target.endpoint, query, &headers);
+        let payload = payload_of(request.body, framing, &mut headers).await?;
         if let Some(length) = content_length(&request.method, &payload) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        Ok(Prepared {
+        Ok(PreparedRequest {
             method: request.method,
             bucket: request.bucket,
             key: request.key,
@@ -207,8 +215,8 @@ impl Prepared {
     /// Returns whether the same body can be sent, or sent again.
     pub(super) fn body_is_whole(&self) -> bool {
         match &self.payload {
-            Payload::Empty | Payload::Held { .. } => true,
-            Payload::Stream { slot, .. } => slot
+            PreparedPayload::Empty | PreparedPayload::Held { .. } => true,
+            PreparedPayload::Stream { slot, .. } => slot
                 .lock()
                 .expect("no holder of this lock can panic")
                 .is_some(),
@@ -225,11 +233,11 @@ impl Prepared {
 
 async fn payload_of(
     body: RequestBody,
-    form: Form,
+    framing: StreamFraming,
     headers: &mut HeaderMap,
-) -> Result<Payload, BackendError> {
+) -> Result<PreparedPayload, BackendError> {
     Ok(match body {
-        RequestBody::Empty => Payload::Empty,
+        RequestBody::Empty => PreparedPayload::Empty,
         RequestBody::Held(bytes) => held(bytes, headers),
         // HTTP never polls an empty body, but its stream may still report an error.
         RequestBody::Stream { length: 0, body } => {
@@ -237,27 +245,27 @@ async fn payload_of(
             held(Bytes::new(), headers)
         }
         RequestBody::Stream { length, body } => {
-            match form {
-                Form::Bare => {}
-                Form::Trailed => trailer::announce(headers, length),
+            match framing {
+                StreamFraming::Bare => {}
+                StreamFraming::Trailer => trailer::announce(headers, length),
             }
-            Payload::Stream {
+            PreparedPayload::Stream {
                 length,
-                form,
+                framing,
                 slot: Arc::new(Mutex::new(Some(body))),
             }
         }
     })
 }
 
-fn held(bytes: Bytes, headers: &mut HeaderMap) -> Payload {
+fn held(bytes: Bytes, headers: &mut HeaderMap) -> PreparedPayload {
     let md5 = BASE64_STANDARD.encode(Md5::digest(&bytes));
     // S3 requires a digest of some bodies, such as the list of DeleteObjects.
     headers.insert(
         HeaderName::from_static("content-md5"),
         HeaderValue::from_str(&md5).expect("Base64 is visible ASCII"),
     );
-    Payload::Held {
+    PreparedPayload::Held {
         sha256: hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
         bytes,
     }
@@ -268,20 +276,22 @@ async fn end_of(mut body: BodyStream) -> Result<(), BackendError> {
         let frame = frame.map_err(BackendError::RequestBody)?;
         if frame.data_ref().is_some_and(|data| !data.is_empty()) {
             return Err(BackendError::RequestBody(
-                "it has bytes where its length is 0".into(),
+                "it is longer than its announced length of 0".into(),
             ));
         }
     }
     Ok(())
 }
 
-fn content_length(method: &Method, payload: &Payload) -> Option<u64> {
+fn content_length(method: &Method, payload: &PreparedPayload) -> Option<u64> {
     match payload {
-        Payload::Held { bytes, .. } => Some(bytes.len() as u64),
-        Payload::Stream { length, form, .. } => Some(form.wire_length(*length)),
+        PreparedPayload::Held { bytes, .. } => Some(bytes.len() as u64),
+        PreparedPayload::Stream {
+            length, framing, ..
+        } => Some(framing.wire_length(*length)),
         // RFC 9110 asks for a length of these methods even if they have no content.
-        Payload::Empty if matches!(*method, Method::PUT | Method::POST) => Some(0),
-        Payload::Empty => None,
+        PreparedPayload::Empty if matches!(*method, Method::PUT | Method::POST) => Some(0),
+        PreparedPayload::Empty => None,
     }
 }
 

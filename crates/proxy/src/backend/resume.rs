@@ -16,10 +16,10 @@ use http::header::{
 use http::{Method, StatusCode, response};
 use hyper::body::Incoming;
 
-use super::attempt::Answer;
-use super::client::Client;
-use super::request::{Payload, Prepared};
-use crate::telemetry::metrics::{self, Retry};
+use super::attempt::AttemptResponse;
+use super::client::BackendClient;
+use super::request::{PreparedPayload, PreparedRequest};
+use crate::telemetry::metrics::{self, RetryReason};
 
 /// Number of resumptions after which a transfer is given up.
 const RESUMPTIONS: u32 = 8;
@@ -27,21 +27,24 @@ const RESUMPTIONS: u32 = 8;
 /// Body of a continuation; `None` if it cannot be joined.
 pub(super) type Continuation = BoxFuture<'static, Option<Incoming>>;
 
+/// State for resuming a response at the position where it breaks.
 pub(super) struct Resumption {
-    client: Arc<Client>,
-    request: Prepared,
+    client: Arc<BackendClient>,
+    request: PreparedRequest,
     etag: HeaderValue,
     /// Offsets in the object: of the next byte, and of the last one.
     next: u64,
     last: u64,
     total: u64,
+    /// Number of resumptions left.
     left: u32,
 }
 
 impl Resumption {
-    pub(super) fn of(
-        client: &Arc<Client>,
-        request: Prepared,
+    /// Returns the state for resuming this response; `None` if it cannot be resumed.
+    pub(super) fn new(
+        client: &Arc<BackendClient>,
+        request: PreparedRequest,
         head: &response::Parts,
     ) -> Option<Self> {
         // Without retries a broken read stays broken, too.
@@ -74,6 +77,7 @@ impl Resumption {
         })
     }
 
+    /// Returns the number of missing bytes.
     pub(super) fn remaining(&self) -> u64 {
         self.last + 1 - self.next
     }
@@ -95,19 +99,19 @@ impl Resumption {
         let client = self.client.clone();
         let (etag, next, last, total) = (self.etag.clone(), self.next, self.last, self.total);
         tracing::debug!(offset = next, "resuming a broken transfer from the backend");
-        metrics::backend_retried(Retry::Resumed);
+        metrics::backend_retried(RetryReason::Resumed);
         Some(Box::pin(async move {
-            let answer = client.exchange(&request).await.ok()?;
-            let headers = &answer.head.headers;
-            let joins = answer.head.status == StatusCode::PARTIAL_CONTENT
+            let response = client.exchange(&request).await.ok()?;
+            let headers = &response.head.headers;
+            let joins = response.head.status == StatusCode::PARTIAL_CONTENT
                 && headers.get(ETAG) == Some(&etag)
                 && content_range(headers) == Some((next, last, total))
                 && content_length(headers) == Some(last + 1 - next);
-            if joins { whole_body(answer) } else { None }
+            if joins { whole_body(response) } else { None }
         }))
     }
 
-    fn request_for_rest(&self) -> Prepared {
+    fn request_for_rest(&self) -> PreparedRequest {
         let mut request = self.request.clone();
         // The first request has met the client's conditions; the pinned ETag replaces them.
         for name in [
@@ -128,19 +132,22 @@ impl Resumption {
     }
 }
 
-fn whole_body(answer: Answer) -> Option<Incoming> {
+fn whole_body(response: AttemptResponse) -> Option<Incoming> {
     // A peeked start means that this is an error's body.
-    answer.body.rest.filter(|_| answer.body.start.is_empty())
+    response
+        .body
+        .rest
+        .filter(|_| response.body.start.is_empty())
 }
 
 /// Returns whether this is a read of an object's content, not of its properties.
-fn is_plain_get(request: &Prepared) -> bool {
+fn is_plain_get(request: &PreparedRequest) -> bool {
     let is_content = |name: &str| {
         matches!(name, "versionId" | "partNumber" | "x-id") || name.starts_with("response-")
     };
     request.method == Method::GET
         && request.key.is_some()
-        && matches!(request.payload, Payload::Empty)
+        && matches!(request.payload, PreparedPayload::Empty)
         && request.query.iter().all(|(name, _)| is_content(name))
 }
 

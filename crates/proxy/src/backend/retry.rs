@@ -14,12 +14,12 @@ use aws_lc_rs::rand;
 use http::{HeaderMap, StatusCode, header};
 
 use super::clock;
-use super::request::Prepared;
-use super::settings::Retry;
+use super::request::PreparedRequest;
+use super::settings::RetrySettings;
 
-/// Knowledge about a failed attempt.
+/// Fate of a request whose attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trace {
+pub(super) enum Fate {
     /// A retry would fail the same way.
     Hopeless,
     /// The backend did not execute the request.
@@ -28,54 +28,53 @@ pub(super) enum Trace {
     Unknown,
 }
 
-/// Returns the knowledge about an attempt with this status, if the status calls for a retry.
-pub(super) fn trace_of(status: StatusCode) -> Option<Trace> {
+/// Returns the fate of a request with this status, if the status calls for a retry.
+pub(super) fn fate_of(status: StatusCode) -> Option<Fate> {
     match status {
         // S3 sends these before it executes anything.
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(Trace::NotExecuted),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(Fate::NotExecuted),
         StatusCode::INTERNAL_SERVER_ERROR
         | StatusCode::BAD_GATEWAY
-        | StatusCode::GATEWAY_TIMEOUT => Some(Trace::Unknown),
+        | StatusCode::GATEWAY_TIMEOUT => Some(Fate::Unknown),
         _ => None,
     }
 }
 
-pub(super) fn may_repeat(request: &Prepared, trace: Trace) -> bool {
+/// Returns whether another attempt is possible and harmless.
+pub(super) fn may_repeat(request: &PreparedRequest, fate: Fate) -> bool {
     request.body_is_whole()
-        && match trace {
-            Trace::Hopeless => false,
-            Trace::NotExecuted => true,
-            Trace::Unknown => !request.is_conditional_write(),
+        && match fate {
+            Fate::Hopeless => false,
+            Fate::NotExecuted => true,
+            Fate::Unknown => !request.is_conditional_write(),
         }
 }
 
 /// Remaining retries, in tenths; an answered request returns one tenth.
-pub(super) struct Budget {
+pub(super) struct RetryBudget {
     tenths: AtomicU32,
     capacity: u32,
 }
 
-impl Budget {
-    pub(super) fn new(retry: &Retry) -> Self {
+impl RetryBudget {
+    pub(super) fn new(retry: &RetrySettings) -> Self {
         let capacity = retry.budget.saturating_mul(10);
-        Budget {
+        RetryBudget {
             tenths: AtomicU32::new(capacity),
             capacity,
         }
     }
 
+    /// Spends one retry. Returns `false` if the budget is exhausted.
     #[must_use]
-    pub(super) fn spend(&self) -> Spending {
+    pub(super) fn try_spend(&self) -> bool {
         let left = |tenths: u32| tenths.checked_sub(10);
-        match self
-            .tenths
+        self.tenths
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
-        {
-            Ok(_) => Spending::Granted,
-            Err(_) => Spending::Exhausted,
-        }
+            .is_ok()
     }
 
+    /// Returns one tenth of a retry to the budget, for an answered request.
     pub(super) fn earn(&self) {
         let more = |tenths: u32| (tenths < self.capacity).then(|| tenths + 1);
         // An error means that the budget is full.
@@ -85,15 +84,9 @@ impl Budget {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spending {
-    Granted,
-    Exhausted,
-}
-
 /// Returns the pause after attempt number `attempt` (from 1): exponential, with a random upper
 /// half.
-pub(super) fn pause(retry: &Retry, attempt: u32, headers: Option<&HeaderMap>) -> Duration {
+pub(super) fn pause(retry: &RetrySettings, attempt: u32, headers: Option<&HeaderMap>) -> Duration {
     // `attempt` counts from 1, and a shift by 32 or more saturates.
     let doubled = retry
         .base_delay
@@ -131,8 +124,8 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn retry() -> Retry {
-        Retry {
+    fn retry() -> RetrySettings {
+        RetrySettings {
             attempts: 5,
             base_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(2),
@@ -167,17 +160,17 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_runs_out_and_ten_answers_buy_one_repetition() {
-        let budget = Budget::new(&retry());
-        assert_eq!(budget.spend(), Spending::Granted);
-        assert_eq!(budget.spend(), Spending::Granted);
-        assert_eq!(budget.spend(), Spending::Exhausted);
+    fn the_budget_runs_out_and_ten_responses_buy_one_retry() {
+        let budget = RetryBudget::new(&retry());
+        assert!(budget.try_spend());
+        assert!(budget.try_spend());
+        assert!(!budget.try_spend());
         for _ in 0..9 {
             budget.earn();
         }
-        assert_eq!(budget.spend(), Spending::Exhausted);
+        assert!(!budget.try_spend());
         budget.earn();
-        assert_eq!(budget.spend(), Spending::Granted);
-        assert_eq!(budget.spend(), Spending::Exhausted);
+        assert!(budget.try_spend());
+        assert!(!budget.try_spend());
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     /// Age from which a connection serves no further request, so that a change in DNS takes effect.
     pub(crate) connection_max_age: Duration,
     pub(crate) max_idle_connections: usize,
-    pub(crate) retry: Retry,
+    pub(crate) retry: RetrySettings,
     pub(crate) integrity: Integrity,
 }
 
@@ -98,7 +98,7 @@ pub(crate) enum Integrity {
 
 /// Number and pace of retries.
 #[derive(Debug, Clone)]
-pub(crate) struct Retry {
+pub(crate) struct RetrySettings {
     /// Number of attempts, including the first; 1 never retries.
     pub(crate) attempts: u32,
     /// Longest first pause; each further one is at most twice as long.
@@ -119,6 +119,7 @@ impl Scheme {
         }
     }
 
+    /// Returns the port that URLs of this scheme leave out.
     pub(super) fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
@@ -128,10 +129,12 @@ impl Scheme {
 }
 
 impl Endpoint {
+    /// Returns the port that connections use.
     pub(super) fn effective_port(&self) -> u16 {
         self.port.unwrap_or_else(|| self.scheme.default_port())
     }
 
+    /// Returns whether the host is an IP address, not a name.
     pub(super) fn is_address(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok()
     }

@@ -16,7 +16,8 @@
 //! Bytes outside ASCII in a signed header: a canonical request is text, and services differ in how
 //! they read it. AWS takes each byte for a Latin-1 character and signs that text's UTF-8 (its
 //! guide "Working with object metadata" shows the effect); everything else compares bytes. The
-//! crate signs text only, so other backends get UTF-8 and nothing else. White space but blanks is taken out before.
+//! crate signs text only, so other backends get UTF-8 and nothing else. White space
+//! other than spaces was replaced before (`white_space`).
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,7 +31,7 @@ use aws_sigv4::sign::v4;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 
-use super::address::Target;
+use super::address::ServiceTarget;
 use super::error::BackendError;
 use super::settings::Endpoint;
 use crate::net::with_causes;
@@ -53,12 +54,14 @@ pub(super) fn sign_request(
     headers: &mut HeaderMap,
     payload: PayloadHash<'_>,
     credentials: &Credentials,
-    target: &Target,
+    target: &ServiceTarget,
     time: SystemTime,
 ) -> Result<(), BackendError> {
     if !is_signable(time) {
         return Err(BackendError::Settings(
-            "this machine's clock shows no year that a signature can name; set it".to_owned(),
+            "this machine's clock is outside the years 1970 to 9999, which a signature cannot \
+             express; set it"
+                .to_owned(),
         ));
     }
     let identity = credentials.clone().into();
@@ -132,6 +135,7 @@ fn canonical_text<'a>(value: &'a HeaderValue, endpoint: &Endpoint) -> Option<Cow
     std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
 }
 
+/// Returns whether the signature covers this header.
 pub(super) fn is_signed(name: &HeaderName) -> bool {
     name == HOST
         || name == CONTENT_TYPE
@@ -159,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn times_that_a_signature_cannot_name_are_refused() {
-        let target = Target {
+    fn times_that_a_signature_cannot_express_are_refused() {
+        let target = ServiceTarget {
             endpoint: Endpoint {
                 scheme: Scheme::Https,
                 host: "storage.example".to_owned(),

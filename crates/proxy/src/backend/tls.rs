@@ -12,6 +12,7 @@ use super::error::BackendError;
 use super::settings::Settings;
 use crate::net::roots::{PemError, certificates, trusted_roots};
 
+/// Builds the TLS configuration from the CA file and the client certificate, if any.
 pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, BackendError> {
     let roots = trusted_roots(settings.ca_file.as_deref())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -27,7 +28,7 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Backend
         .map_err(|error| PemError::new(&client.key, "a private key in PEM", &error))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| {
         BackendError::Settings(format!(
-            "certificate {} and key {} do not go together: {error}",
+            "certificate {} does not match key {}: {error}",
             client.certificate.display(),
             client.key.display()
         ))

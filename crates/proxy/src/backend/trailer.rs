@@ -28,22 +28,22 @@ const ALGORITHM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
-/// Form of a stream's bytes on the wire.
+/// Framing of a stream's bytes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum StreamFraming {
     /// The stored bytes alone.
     Bare,
     /// Chunks, with the checksum in a trailer.
-    Trailed,
+    Trailer,
 }
 
-impl Form {
-    /// Returns the form of a streamed body.
+impl StreamFraming {
+    /// Returns the framing of a streamed body.
     ///
     /// A server that does not know the framing refuses it or, worse, stores it as content. So
     /// `auto` uses it where it is documented, on AWS, and for uploads under object lock: S3 refuses
-    /// those without a checksum, so nothing that works is put at risk.
-    pub(super) fn of(
+    /// those without a checksum, so no working upload is put at risk.
+    pub(super) fn select(
         integrity: Integrity,
         endpoint: &Endpoint,
         query: &[(String, Option<String>)],
@@ -56,17 +56,17 @@ impl Form {
             Integrity::Unsigned => false,
         };
         if is_wanted && !is_part {
-            Form::Trailed
+            StreamFraming::Trailer
         } else {
-            Form::Bare
+            StreamFraming::Bare
         }
     }
 
     /// Returns the number of bytes on the wire for a stream of `length` bytes.
     pub(super) fn wire_length(self, length: u64) -> u64 {
         match self {
-            Form::Bare => length,
-            Form::Trailed => chunked_length(length),
+            StreamFraming::Bare => length,
+            StreamFraming::Trailer => chunked_length(length),
         }
     }
 }
@@ -195,7 +195,7 @@ mod tests {
     fn framed(pieces: &[&[u8]]) -> Vec<u8> {
         let length = pieces.iter().map(|piece| piece.len() as u64).sum();
         let mut chunks = Chunks::new(length);
-        assert_eq!(chunks.left(), Form::Trailed.wire_length(length));
+        assert_eq!(chunks.left(), StreamFraming::Trailer.wire_length(length));
         let mut wire = Vec::new();
         for piece in pieces {
             chunks.push(Bytes::copy_from_slice(piece));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_the_same_however_the_bytes_come() {
+    fn chunks_do_not_depend_on_the_size_of_the_pieces() {
         let content = vec![b'a'; 150_000];
         // 0x10000 is 64 KiB, the length of all chunks but the last.
         let mut expected = b"10000\r\n".to_vec();
@@ -244,16 +244,16 @@ mod tests {
         // Around each further hexadecimal digit, and each further chunk.
         for length in [1, 15, 16, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073] {
             let wire = framed(&[&vec![0; length]]);
-            let announced = Form::Trailed.wire_length(length as u64);
+            let announced = StreamFraming::Trailer.wire_length(length as u64);
             assert_eq!(wire.len() as u64, announced, "{length}");
         }
     }
 
     #[test]
     fn the_form_follows_the_setting_the_endpoint_and_the_request() {
-        let (bare, trailed) = (Form::Bare, Form::Trailed);
+        let (bare, trailed) = (StreamFraming::Bare, StreamFraming::Trailer);
         let (aws, other) = ("s3.eu-west-1.amazonaws.com", "storage.example");
-        for (integrity, host, parameter, header, form) in [
+        for (integrity, host, parameter, header, framing) in [
             (Integrity::Auto, aws, "", "", trailed),
             (
                 Integrity::Auto,
@@ -302,8 +302,8 @@ mod tests {
             if !header.is_empty() {
                 headers.insert(header, HeaderValue::from_static("v"));
             }
-            let found = Form::of(integrity, &endpoint, &query, &headers);
-            assert_eq!(found, form, "{integrity:?} {host} {parameter} {header}");
+            let found = StreamFraming::select(integrity, &endpoint, &query, &headers);
+            assert_eq!(found, framing, "{integrity:?} {host} {parameter} {header}");
         }
     }
 }

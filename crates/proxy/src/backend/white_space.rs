@@ -1,12 +1,12 @@
 //! Values of signed headers that every server reads alike.
 //!
-//! A signature covers values with their white space collapsed, and servers disagree on what that is:
-//! blanks alone (AWS, Ceph's gateway), or all that Unicode takes for white space (servers in Go). So
-//! none but blanks goes out in a header that is signed:
-//! - a tab, and in `Content-Type` and the like any white space, becomes a blank;
-//! - user metadata with other white space goes out as an encoded word (RFC 2047), and comes back as one:
-//!   that is the form in which S3 gives back all metadata outside ASCII. The same holds for metadata
-//!   that is not UTF-8, which only AWS could verify as it is.
+//! A signature covers values with their white space collapsed, and servers disagree on the
+//! definition of white space: spaces alone (AWS, Ceph's gateway), or all of Unicode's (servers in
+//! Go). So the only white space in signed headers is the space:
+//! - a tab, and in `Content-Type` and the like any white space, becomes a space;
+//! - user metadata with other white space is sent as an encoded word (RFC 2047), and is returned as
+//!   one: the form in which S3 returns all metadata outside ASCII. The same holds for metadata that
+//!   is not UTF-8, whose signature only AWS could verify.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -25,7 +25,7 @@ pub(super) fn unify(headers: &mut HeaderMap, endpoint: &Endpoint) {
     }
 }
 
-/// The value to send, where it is another.
+/// Returns the value to send, if it differs from the given one.
 fn unified(name: &HeaderName, value: &[u8], is_aws: bool) -> Option<String> {
     let is_metadata = name.as_str().starts_with(METADATA_PREFIX);
     let Ok(text) = std::str::from_utf8(value) else {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signed_values_have_no_white_space_but_blanks() {
+    fn signed_values_have_no_white_space_but_spaces() {
         let meta = "x-amz-meta-a";
         for (name, value, expected) in [
             (meta, &b"a  b"[..], None),

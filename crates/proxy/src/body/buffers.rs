@@ -21,6 +21,12 @@ pub(crate) const PIECE_BYTES: usize = CHUNKS_PER_PIECE * STORED_CHUNK_BYTES + HE
 /// their way out, and the connection's read-ahead.
 pub(crate) const STREAM_BYTES: usize = 256 * 1024;
 
+/// Returns the memory for sealing a body that is held whole, in bytes: the plaintext and the stored
+/// form exist at the same time.
+pub(crate) const fn sealing_bytes(length: usize) -> usize {
+    2 * length + PIECE_BYTES
+}
+
 /// Number of idle buffers that are kept; further ones are freed.
 const IDLE_BUFFERS: usize = 64;
 

@@ -20,7 +20,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
 use s3proxy_protocol::post::{Content, FileDecoder, FormHead, FormParser};
 
-use super::pace::{Impatience, Pace, Patience};
+use super::client_pace::{ClientPace, PaceLimits, PaceViolation};
 use super::sealing::Payload;
 
 /// Framing of the payload inside the HTTP body.
@@ -33,20 +33,20 @@ pub(crate) enum Framing {
     Form(Box<FileDecoder>),
 }
 
-/// Why a client's body could not be used.
+/// Failure to read a client's body.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum InboundError {
     /// The body does not match the request's promises.
     #[error(transparent)]
     Refused(#[from] S3Error),
     /// The connection ended before the body did.
-    #[error("the client's connection ended inside the body")]
+    #[error("the client disconnected before the end of its request body")]
     Disconnected,
     /// No byte arrived for too long.
-    #[error("the client sent no byte of the body for {} s", .0.as_secs())]
+    #[error("timed out after {} s waiting for the client's request body", .0.as_secs())]
     Stalled(Duration),
     /// Bytes arrived too slowly while other requests waited for memory.
-    #[error("the client sent its body too slowly while others waited for memory")]
+    #[error("the client sent its body too slowly while other requests waited for memory")]
     TooSlow,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Inbound {
     remaining: Option<u64>,
     received: Arc<AtomicU64>,
     silence: Duration,
-    pace: Pace,
+    pace: ClientPace,
 }
 
 impl Inbound {
@@ -93,7 +93,7 @@ impl Inbound {
         framing: Framing,
         verifier: PayloadVerifier,
         length: u64,
-        patience: Patience,
+        limits: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -103,8 +103,8 @@ impl Inbound {
             verifier: Some(verifier),
             remaining: Some(length),
             received,
-            silence: patience.silence,
-            pace: Pace::of_sender(patience),
+            silence: limits.silence,
+            pace: ClientPace::for_sender(limits),
         }
     }
 
@@ -114,7 +114,7 @@ impl Inbound {
         first: Bytes,
         decoder: FileDecoder,
         verifier: PayloadVerifier,
-        patience: Patience,
+        limits: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -124,8 +124,8 @@ impl Inbound {
             verifier: Some(verifier),
             remaining: None,
             received,
-            silence: patience.silence,
-            pace: Pace::of_sender(patience),
+            silence: limits.silence,
+            pace: ClientPace::for_sender(limits),
         }
     }
 
@@ -221,10 +221,10 @@ impl Inbound {
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 // Time counts against the client only here, while it is waited for.
                 Poll::Pending => {
-                    let why = ready!(self.pace.poll_impatience(context));
+                    let why = ready!(self.pace.poll_violation(context));
                     return Poll::Ready(Err(match why {
-                        Impatience::Silence => InboundError::Stalled(self.silence),
-                        Impatience::Slowness => InboundError::TooSlow,
+                        PaceViolation::Idle => InboundError::Stalled(self.silence),
+                        PaceViolation::TooSlow => InboundError::TooSlow,
                     }));
                 }
             }

@@ -19,14 +19,14 @@ use crate::backend;
 pub(crate) struct LegacyBody {
     /// Plaintext that is already opened.
     ready: Option<Bytes>,
-    blocks: Option<Blocks>,
+    blocks: Option<LegacyBlocks>,
     /// Number of plaintext bytes not yet released, `ready` not included.
     remaining: u64,
     _share: BodyShare,
 }
 
 /// Stored bytes that are opened as they arrive.
-struct Blocks {
+struct LegacyBlocks {
     source: backend::Body,
     /// Received bytes that are not opened yet.
     stored: Bytes,
@@ -57,7 +57,7 @@ impl LegacyBody {
         let begun = skip_front(&mut skip, stored.begun);
         Self {
             ready: None,
-            blocks: Some(Blocks {
+            blocks: Some(LegacyBlocks {
                 source: stored.body,
                 stored: begun,
                 skip,
@@ -92,7 +92,7 @@ impl LegacyBody {
     }
 }
 
-impl Blocks {
+impl LegacyBlocks {
     fn poll_block(
         &mut self,
         context: &mut Context<'_>,

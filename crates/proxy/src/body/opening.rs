@@ -24,7 +24,7 @@ use crate::stored_fault::StoredFault;
 /// 8 GiB, or the excess of a guessed range.
 const PASSED_OVER_BYTES: u64 = 256 * 1024;
 
-/// Why a stored body could not be delivered.
+/// Failure to deliver a stored body.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpeningError {
     /// The stored data differs from the sealed data.
@@ -197,6 +197,7 @@ pub(super) fn pass_over_rest(source: &mut backend::Body, context: &mut Context<'
     }
 }
 
+/// Drops bytes at the front of `data` that are still to be skipped.
 pub(super) fn skip_front(skip: &mut u64, mut data: Bytes) -> Bytes {
     let passed = usize::try_from(*skip).map_or(data.len(), |skip| skip.min(data.len()));
     data.advance(passed);

@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::keep_alive::KeepAliveBody;
 use super::legacy::LegacyBody;
 use super::opening::{OpeningBody, OpeningError};
-use super::patient::PatientBody;
+use super::plaintext_body::PlaintextBody;
 use crate::backend;
 use crate::panics::Panicked;
 use crate::record::RequestRecord;
@@ -18,46 +19,66 @@ use crate::telemetry::metrics;
 use crate::throttle::InFlight;
 
 /// Content of a response.
-pub(crate) enum Content {
+enum ResponseContent {
     /// No content, as for HEAD.
     Empty,
     /// Bytes made by the proxy.
     Held(Bytes),
     /// A document that the proxy is still making.
-    Patient(Box<PatientBody>),
-    /// Plaintext that is opened while it streams.
-    Opening(Box<OpeningBody>),
-    /// Plaintext of an older proxy's format that is opened while it streams.
-    Legacy(Box<LegacyBody>),
-    /// Bytes of the backend that are passed on unchanged.
-    Passing(Box<backend::Body>),
+    KeepAlive(Box<KeepAliveBody>),
+    /// An object, or other bytes of the backend.
+    Plaintext(PlaintextBody),
 }
 
 /// Body of a response; counts sent bytes, and closes the request's record at its end.
 pub(crate) struct ResponseBody {
-    content: Content,
+    content: ResponseContent,
     record: Option<Arc<RequestRecord>>,
     _in_flight: InFlight,
 }
 
 impl ResponseBody {
+    /// Sends no body.
     pub(crate) fn empty() -> Self {
-        Self::from(Content::Empty)
+        Self::from(ResponseContent::Empty)
     }
 
+    /// Sends bytes that are in memory.
     pub(crate) fn held(bytes: impl Into<Bytes>) -> Self {
-        Self::from(Content::Held(bytes.into()))
+        Self::from(ResponseContent::Held(bytes.into()))
+    }
+
+    /// Sends white space until the document is ready.
+    pub(crate) fn keep_alive(body: KeepAliveBody) -> Self {
+        Self::from(ResponseContent::KeepAlive(Box::new(body)))
+    }
+
+    /// Sends a sealed object that is opened while it streams.
+    pub(crate) fn opening(body: OpeningBody) -> Self {
+        Self::plaintext(PlaintextBody::Opening(Box::new(body)))
+    }
+
+    /// Sends an older proxy's object that is opened while it streams.
+    pub(crate) fn legacy(body: LegacyBody) -> Self {
+        Self::plaintext(PlaintextBody::Legacy(Box::new(body)))
+    }
+
+    /// Sends the backend's bytes unchanged.
+    pub(crate) fn passing(body: backend::Body) -> Self {
+        Self::plaintext(PlaintextBody::Passing(Box::new(body)))
+    }
+
+    fn plaintext(body: PlaintextBody) -> Self {
+        Self::from(ResponseContent::Plaintext(body))
     }
 
     /// Returns the bytes, if all of them are in memory.
     pub(crate) fn into_held(self) -> Option<Bytes> {
         match self.content {
-            Content::Held(bytes) => Some(bytes),
-            Content::Empty
-            | Content::Patient(_)
-            | Content::Opening(_)
-            | Content::Legacy(_)
-            | Content::Passing(_) => None,
+            ResponseContent::Held(bytes) => Some(bytes),
+            ResponseContent::Empty
+            | ResponseContent::KeepAlive(_)
+            | ResponseContent::Plaintext(_) => None,
         }
     }
 
@@ -76,7 +97,7 @@ impl ResponseBody {
     }
 }
 
-impl Content {
+impl ResponseContent {
     fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -87,20 +108,16 @@ impl Content {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Patient(body) => body
+            Self::KeepAlive(body) => body
                 .poll_piece(context)
                 .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
-            Self::Legacy(body) => Pin::new(body.as_mut()).poll_frame(context),
-            Self::Passing(body) => Pin::new(body.as_mut())
-                .poll_frame(context)
-                .map_err(OpeningError::from),
+            Self::Plaintext(body) => Pin::new(body).poll_frame(context),
         }
     }
 }
 
-impl From<Content> for ResponseBody {
-    fn from(content: Content) -> Self {
+impl From<ResponseContent> for ResponseBody {
+    fn from(content: ResponseContent) -> Self {
         Self {
             content,
             record: None,
@@ -145,24 +162,20 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Empty => SizeHint::with_exact(0),
-            Content::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            ResponseContent::Empty => SizeHint::with_exact(0),
+            ResponseContent::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
             // The number of spaces depends on the time until the document is ready.
-            Content::Patient(_) => SizeHint::default(),
-            Content::Opening(body) => body.size_hint(),
-            Content::Legacy(body) => body.size_hint(),
-            Content::Passing(body) => body.size_hint(),
+            ResponseContent::KeepAlive(_) => SizeHint::default(),
+            ResponseContent::Plaintext(body) => body.size_hint(),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Empty => true,
-            Content::Held(bytes) => bytes.is_empty(),
-            Content::Patient(body) => body.is_done(),
-            Content::Opening(body) => body.is_end_stream(),
-            Content::Legacy(body) => body.is_end_stream(),
-            Content::Passing(body) => body.is_end_stream(),
+            ResponseContent::Empty => true,
+            ResponseContent::Held(bytes) => bytes.is_empty(),
+            ResponseContent::KeepAlive(body) => body.is_done(),
+            ResponseContent::Plaintext(body) => body.is_end_stream(),
         }
     }
 }

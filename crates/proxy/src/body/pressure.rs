@@ -55,7 +55,7 @@ impl Drop for Wanted {
     fn drop(&mut self) {
         let mut sums = self.pressure.sums();
         sums.wanted_bytes -= self.bytes;
-        // With nobody waiting the books start again, so that no surplus accumulates.
+        // With no request waiting both sums restart at 0, so that no surplus accumulates.
         sums.given_up_bytes = match sums.wanted_bytes {
             0 => 0,
             _ => sums.given_up_bytes.saturating_sub(self.bytes),
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_go_as_others_wait_for_and_none_without_need() {
+    fn as_many_bodies_end_as_others_wait_for_and_none_without_need() {
         let pressure = Arc::new(Pressure::default());
         assert!(!pressure.takes_one());
         let large = pressure.want(2 * STREAM_BYTES);

@@ -17,14 +17,14 @@ use super::inbound::Inflow;
 use super::opening::OpeningError;
 use super::sealing::Payload;
 
-/// Why the content could not be read completely.
+/// Failure to read the content completely.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
     /// The source failed.
     #[error(transparent)]
     Source(#[from] OpeningError),
     /// The source has another length than announced.
-    #[error("the source of the copy is not as long as announced")]
+    #[error("the length of the copy's source differs from its announced length")]
     Length,
 }
 

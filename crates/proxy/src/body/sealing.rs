@@ -24,7 +24,7 @@ use super::inbound::Inflow;
 
 /// A source of plaintext to be sealed.
 pub(crate) trait Payload {
-    /// Why the payload could not be read completely.
+    /// Failure to read the payload completely.
     type Fault;
 
     /// Ready once the first bytes have arrived, for which no memory has to be counted yet.
@@ -71,7 +71,7 @@ pub(crate) struct SealingBody<P: Payload> {
     source: P,
     /// Received payload that is not sealed yet.
     payload: Bytes,
-    state: State,
+    state: SealingState,
     /// Number of stored bytes not yet released, `first` included.
     remaining: u64,
     /// First piece, sealed before the request to the backend was sent.
@@ -83,7 +83,7 @@ pub(crate) struct SealingBody<P: Payload> {
     _share: BodyShare,
 }
 
-enum State {
+enum SealingState {
     Sealing(Box<ObjectSealer>),
     Tail(SealedTail),
     Done,
@@ -101,7 +101,7 @@ impl<P: Payload> SealingBody<P> {
             source,
             payload: Bytes::new(),
             remaining: sealer.stored_length().0,
-            state: State::Sealing(Box::new(sealer)),
+            state: SealingState::Sealing(Box::new(sealer)),
             first: None,
             pool,
             fault: UploadFault(Arc::default()),
@@ -138,28 +138,28 @@ impl<P: Payload> SealingBody<P> {
     ) -> Poll<Result<Option<Bytes>, SealingError>> {
         loop {
             match &mut self.state {
-                State::Sealing(sealer) => {
+                SealingState::Sealing(sealer) => {
                     if let Some(piece) = sealer.take(|| self.pool.take()) {
                         return Poll::Ready(Ok(Some(self.pool.freeze(piece))));
                     }
                     if !self.payload.is_empty() {
                         let Ok(consumed) = sealer.push(&self.payload) else {
-                            self.state = State::Failed;
+                            self.state = SealingState::Failed;
                             continue;
                         };
                         self.payload.advance(consumed);
                         continue;
                     }
                 }
-                State::Tail(tail) => {
+                SealingState::Tail(tail) => {
                     let piece = tail.take(|| self.pool.take());
                     if piece.is_none() {
-                        self.state = State::Done;
+                        self.state = SealingState::Done;
                     }
                     return Poll::Ready(Ok(piece.map(|piece| self.pool.freeze(piece))));
                 }
-                State::Done => return Poll::Ready(Ok(None)),
-                State::Failed => return Poll::Ready(Err(SealingError)),
+                SealingState::Done => return Poll::Ready(Ok(None)),
+                SealingState::Failed => return Poll::Ready(Err(SealingError)),
             }
             match ready!(self.source.poll_payload(context)) {
                 Ok(Inflow::Payload(payload)) => {
@@ -178,7 +178,7 @@ impl<P: Payload> SealingBody<P> {
                     self.begin_tail()?;
                 }
                 Err(fault) => {
-                    self.state = State::Failed;
+                    self.state = SealingState::Failed;
                     self.fault.set(fault);
                     return Poll::Ready(Err(SealingError));
                 }
@@ -188,8 +188,10 @@ impl<P: Payload> SealingBody<P> {
 
     fn begin_tail(&mut self) -> Result<(), SealingError> {
         // Failed until the tail is there: a body that claims to be done would look whole.
-        if let State::Sealing(sealer) = std::mem::replace(&mut self.state, State::Failed) {
-            self.state = State::Tail(sealer.finish().map_err(|_| SealingError)?);
+        if let SealingState::Sealing(sealer) =
+            std::mem::replace(&mut self.state, SealingState::Failed)
+        {
+            self.state = SealingState::Tail(sealer.finish().map_err(|_| SealingError)?);
         }
         Ok(())
     }
@@ -197,7 +199,7 @@ impl<P: Payload> SealingBody<P> {
 
 /// Error of an abandoned upload; [`UploadFault`] has the reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the upload was given up before it was complete")]
+#[error("the upload was aborted before it was complete")]
 pub(crate) struct SealingError;
 
 impl<P: Payload + Unpin> Body for SealingBody<P> {
@@ -224,7 +226,7 @@ impl<P: Payload + Unpin> Body for SealingBody<P> {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Done) && self.first.is_none()
+        matches!(self.state, SealingState::Done) && self.first.is_none()
     }
 }
 
@@ -238,7 +240,7 @@ mod tests {
     use s3proxy_protocol::payload::VerifiedPayload;
 
     use super::*;
-    use crate::body::budget::{BodyBudget, Holder};
+    use crate::body::budget::{BodyBudget, MemoryHolder};
 
     /// Claims to have ended well after these bytes.
     struct Source(Option<&'static [u8]>);
@@ -258,7 +260,9 @@ mod tests {
         let length = PlaintextLength(promised);
         let sealer = ObjectSealer::new(&Dek::generate(), length, pool.take());
         let budget = Arc::new(BodyBudget::new(4 * 1024 * 1024));
-        let share = budget.share(Holder::authenticated("alice"), 1024).await;
+        let share = budget
+            .share(MemoryHolder::authenticated("alice"), 1024)
+            .await;
         SealingBody::new(Source(Some(content)), sealer, pool, share.unwrap())
     }
 

@@ -20,12 +20,12 @@ pub(crate) type VerifyingFault = Arc<OnceLock<InboundError>>;
 /// Body with a client's payload, unchanged.
 pub(crate) struct VerifyingBody {
     inbound: Inbound,
-    state: State,
+    state: VerifyingState,
     fault: VerifyingFault,
     _share: BodyShare,
 }
 
-enum State {
+enum VerifyingState {
     Passing,
     Done,
 }
@@ -34,7 +34,7 @@ impl VerifyingBody {
     pub(crate) fn new(inbound: Inbound, share: BodyShare) -> Self {
         Self {
             inbound,
-            state: State::Passing,
+            state: VerifyingState::Passing,
             fault: VerifyingFault::default(),
             _share: share,
         }
@@ -48,7 +48,7 @@ impl VerifyingBody {
 
 /// Error of an abandoned upload; [`VerifyingFault`] has the reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the upload was given up before it was complete")]
+#[error("the upload was aborted before it was complete")]
 pub(crate) struct VerifyingError;
 
 impl Body for VerifyingBody {
@@ -61,15 +61,15 @@ impl Body for VerifyingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, VerifyingError>>> {
         let this = self.get_mut();
         match this.state {
-            State::Done => Poll::Ready(None),
-            State::Passing => match ready!(this.inbound.poll_payload(context)) {
+            VerifyingState::Done => Poll::Ready(None),
+            VerifyingState::Passing => match ready!(this.inbound.poll_payload(context)) {
                 Ok(Inflow::Payload(payload)) => Poll::Ready(Some(Ok(Frame::data(payload)))),
                 Ok(Inflow::End(_verified)) => {
-                    this.state = State::Done;
+                    this.state = VerifyingState::Done;
                     Poll::Ready(None)
                 }
                 Err(fault) => {
-                    this.state = State::Done;
+                    this.state = VerifyingState::Done;
                     // Only the first reason counts.
                     let _ = this.fault.set(fault);
                     Poll::Ready(Some(Err(VerifyingError)))

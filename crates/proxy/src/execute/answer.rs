@@ -10,7 +10,7 @@ use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::{Job, Outcome};
-use crate::backend::{self, Endpoint, PageOrigin, Request, Scheme, Service};
+use crate::backend::{self, Endpoint, PageOrigin, Request, Scheme, ServiceAddress};
 use crate::config::resolved::Access;
 use crate::plan;
 use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
@@ -29,7 +29,7 @@ pub(crate) struct Backed {
 pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
     let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
     request.service = service_of(job);
-    request.page = PageOrigin::of(
+    request.page = PageOrigin::from_headers(
         &job.request.headers,
         &job.request.method,
         job.request.bucket(),
@@ -38,14 +38,14 @@ pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
 }
 
 /// The AWS service that the client's `Host` names, if the host name selects the backend.
-pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
+pub(crate) fn service_of(job: &Job<'_>) -> Option<ServiceAddress> {
     service_at(&job.request.address)
 }
 
 /// The same, of an address.
-pub(crate) fn service_at(address: &Address) -> Option<Service> {
+pub(crate) fn service_at(address: &Address) -> Option<ServiceAddress> {
     let named = address.aws_endpoint.as_ref()?;
-    Some(Service {
+    Some(ServiceAddress {
         endpoint: Endpoint {
             scheme: Scheme::Https,
             host: named.host(),

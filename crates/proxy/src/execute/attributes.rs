@@ -19,7 +19,7 @@ use super::plaintext_headers::{self, Checksums};
 use super::source::{self, Found, Source};
 use super::stored::{self, Form};
 use super::{Job, Outcome, answer};
-use crate::body::outbound::{Content, ResponseBody};
+use crate::body::outbound::ResponseBody;
 use crate::respond::Failure;
 
 const MAX_PARTS: &str = "x-amz-max-parts";
@@ -91,7 +91,7 @@ async fn plain(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     if let Some(length) = backed.headers.get(header::CONTENT_LENGTH) {
         headers.insert(header::CONTENT_LENGTH, length.clone());
     }
-    let body = ResponseBody::from(Content::Passing(Box::new(backed.body)));
+    let body = ResponseBody::passing(backed.body);
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     Ok(response)

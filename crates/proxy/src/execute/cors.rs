@@ -26,7 +26,7 @@ use s3proxy_protocol::name::BucketName;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::answer;
-use crate::backend::{Backend, Request, Service, Signature};
+use crate::backend::{Backend, Request, ServiceAddress, Signature};
 
 /// How long an answer is remembered, which is how late a change of the rules may show.
 const KEPT: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ struct Question {
 /// The parts of a page's request that CORS rules depend on.
 pub(crate) struct PageRequest {
     /// `None` where no bucket's rules apply.
-    asked: Option<(Question, Option<Service>)>,
+    asked: Option<(Question, Option<ServiceAddress>)>,
 }
 
 /// How the rules for a page's request may be looked up.
@@ -117,7 +117,7 @@ fn question(
     hosts: &HostRules,
     parts: &Parts,
     origin: &HeaderValue,
-) -> Option<(Question, Option<Service>)> {
+) -> Option<(Question, Option<ServiceAddress>)> {
     let host = parts.headers.get(HOST)?.to_str().ok()?;
     let address = address::address(hosts, host, parts.uri.path()).ok()?;
     let service = answer::service_at(&address);
@@ -184,7 +184,7 @@ impl PageRules {
         &self,
         backend: &Backend,
         question: Question,
-        service: Option<Service>,
+        service: Option<ServiceAddress>,
         lookup: Lookup,
     ) -> Arc<HeaderMap> {
         if let Some(known) = self.answers.get(&question) {
@@ -225,7 +225,11 @@ fn weight(question: &Question, headers: &HeaderMap) -> u32 {
 }
 
 /// The backend's answer to a preflight of the request, as far as it is about the request itself.
-async fn given(backend: &Backend, question: &Question, service: Option<Service>) -> HeaderMap {
+async fn given(
+    backend: &Backend,
+    question: &Question,
+    service: Option<ServiceAddress>,
+) -> HeaderMap {
     let mut request = Request::new(Method::OPTIONS, Some(&question.bucket), Some(SOME_KEY));
     request.service = service;
     request.signature = Signature::None;

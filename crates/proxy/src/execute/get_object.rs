@@ -21,7 +21,7 @@ use super::source::{self, Arrived, Found, Legacy, Sealed, Source};
 use super::stored::{self, Form};
 use super::{Job, Outcome, answer};
 use crate::backend::Request;
-use crate::body::outbound::{Content, ResponseBody};
+use crate::body::outbound::ResponseBody;
 use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
 use crate::telemetry::metrics;
@@ -85,7 +85,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
                 stored::permit_plain(job, source.bucket, source.object_key)?;
                 check_length(&found.headers)?;
                 metrics::plaintext_read();
-                let body = ResponseBody::from(Content::Passing(Box::new(arrived.body)));
+                let body = ResponseBody::passing(arrived.body);
                 Ok(respond_as_it_is(job, StatusCode::OK, &found.headers, body))
             }
             _ => plain(job, source, &found, asked).await,
@@ -183,7 +183,7 @@ async fn sealed(
         ResponseBody::empty()
     } else {
         let body = sealed.read(delivery.range(length), arrived).await?;
-        ResponseBody::from(Content::Opening(Box::new(body)))
+        ResponseBody::opening(body)
     };
     Ok(respond(headers, delivery, length, body))
 }
@@ -202,7 +202,7 @@ async fn legacy(
     let delivery = Delivery::of(asked, length, Parts::None)?;
     let headers = plaintext_headers::sealed_headers(job, &found.headers);
     let body = legacy.read(delivery.range(length), arrived).await?;
-    let body = ResponseBody::from(Content::Legacy(Box::new(body)));
+    let body = ResponseBody::legacy(body);
     Ok(respond(headers, delivery, length, body))
 }
 
@@ -236,7 +236,7 @@ async fn plain(
     let backed = source::send_pinned(job, found, request).await?;
     check_length(&backed.headers)?;
     metrics::plaintext_read();
-    let body = ResponseBody::from(Content::Passing(Box::new(backed.body)));
+    let body = ResponseBody::passing(backed.body);
     Ok(respond_as_it_is(job, backed.status, &backed.headers, body))
 }
 

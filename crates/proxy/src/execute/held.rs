@@ -8,7 +8,7 @@
 use s3proxy_protocol::payload::VerifiedPayload;
 
 use super::{Job, Outcome};
-use crate::body::budget::{BodyShare, Stage};
+use crate::body::budget::{BodyShare, BodyStage};
 use crate::body::buffers::PIECE_BYTES;
 use crate::body::inbound::{Inbound, Inflow};
 use crate::respond::Failure;
@@ -103,18 +103,18 @@ impl HeldShare {
         let (covered, wanted, stage) = match beginning.filter(|_| length < longest) {
             Some(bytes) => {
                 let bytes = bytes.min(longest);
-                (bytes, bytes, Stage::Beginning)
+                (bytes, bytes, BodyStage::Beginning)
             }
-            None => (longest, memory.of(longest), Stage::Underway),
+            None => (longest, memory.of(longest), BodyStage::UnderWay),
         };
         let has: usize = self.0.iter().map(BodyShare::bytes).sum();
         let more = wanted.saturating_sub(has);
         let budget = &job.parts.budget;
         self.0
             .push(budget.share_for(job.holder(), more, stage).await?);
-        if stage == Stage::Underway {
+        if stage == BodyStage::UnderWay {
             // The earlier shares of this body are booked as underway too.
-            self.0.iter_mut().for_each(BodyShare::is_underway);
+            self.0.iter_mut().for_each(BodyShare::mark_under_way);
         }
         Ok(covered)
     }

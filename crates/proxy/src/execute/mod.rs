@@ -49,10 +49,10 @@ use s3proxy_protocol::post::{FormHead, FormParser};
 
 use crate::auth::{Authenticated, PostedForm};
 use crate::backend::Backend;
-use crate::body::budget::{BodyBudget, BodyShare, BudgetExhausted, Holder};
+use crate::body::budget::{BodyBudget, BodyShare, BudgetExhausted, MemoryHolder};
 use crate::body::buffers::BufferPool;
+use crate::body::client_pace::PaceLimits;
 use crate::body::inbound;
-use crate::body::pace::Patience;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
 use crate::keys::keys_in_use::SealingKeys;
@@ -92,7 +92,7 @@ pub(crate) struct Parts {
     /// Largest object that a client may upload in one request, in bytes.
     pub(crate) put_body_bytes: Option<NonZeroU64>,
     /// Limits for clients that send or receive a body slowly.
-    pub(crate) patience: Patience,
+    pub(crate) patience: PaceLimits,
 }
 
 /// One request in progress, with the services that handle it.
@@ -110,15 +110,15 @@ impl Job<'_> {
     }
 
     /// Owner of the request's memory, for fair sharing: a listed client, or the peer's network.
-    pub(crate) fn holder(self) -> Holder {
+    pub(crate) fn holder(self) -> MemoryHolder {
         let identity = &self.request.identity;
         if identity.is_listed() {
-            Holder::authenticated(identity.name.as_str())
+            MemoryHolder::authenticated(identity.name.as_str())
         } else if identity.is_anonymous() {
-            Holder::unauthenticated(network(self.record.peer))
+            MemoryHolder::unauthenticated(network(self.record.peer))
         } else {
             // `auth = none`: all clients are admitted, and only their networks distinguish them.
-            Holder::authenticated(network(self.record.peer))
+            MemoryHolder::authenticated(network(self.record.peer))
         }
     }
 

@@ -21,7 +21,7 @@ use super::{Job, Parts, stored};
 use crate::config::resolved::{AnnounceEncryption, Metadata};
 use crate::keys::scope::binding_flags;
 use crate::keys::{KeyError, SealingKey, WrappedKey};
-use crate::telemetry::audit::Stored;
+use crate::telemetry::audit::StoredForm;
 
 /// S3's limit for user metadata, names and values together, in bytes (S3 User Guide, "Working with
 /// object metadata").
@@ -122,7 +122,7 @@ impl NewObject {
         let wrapped = key.key.wrap(&dek, &binding);
         job.record
             .trail
-            .writes(|| Stored::sealed(&wrapped.key_name));
+            .writes(|| StoredForm::sealed(&wrapped.key_name));
         Self {
             layout,
             flags,

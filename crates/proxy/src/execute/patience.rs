@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Job, Outcome, OwnedJob};
-use crate::body::outbound::{Content, ResponseBody};
-use crate::body::patient::PatientBody;
+use crate::body::keep_alive::KeepAliveBody;
+use crate::body::outbound::ResponseBody;
 use crate::record::RequestRecord;
 use crate::respond;
 
@@ -147,7 +147,7 @@ fn set_content_type(response: &mut Response<ResponseBody>) {
 fn late(listener: Listener, work: JoinHandle<Outcome<Finished>>) -> Response<ResponseBody> {
     let beginning = Bytes::from_static(XML_DECLARATION.as_bytes());
     let unheard = Unheard(Some(Arc::clone(&listener.record)));
-    let body = PatientBody::new(beginning, async move {
+    let body = KeepAliveBody::new(beginning, async move {
         let outcome = match work.await {
             Ok(outcome) => outcome,
             Err(error) => resume_unwind(error.into_panic()),
@@ -158,7 +158,7 @@ fn late(listener: Listener, work: JoinHandle<Outcome<Finished>>) -> Response<Res
             Err(failure) => respond::late(&failure, &listener.resource, &listener.record),
         }
     });
-    let mut response = Response::new(ResponseBody::from(Content::Patient(Box::new(body))));
+    let mut response = Response::new(ResponseBody::keep_alive(body));
     set_content_type(&mut response);
     response
 }
@@ -190,7 +190,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::body::patient::SPACE_EVERY;
+    use crate::body::keep_alive::SPACE_EVERY;
     use crate::respond::Failure;
 
     fn listener() -> (Listener, Arc<RequestRecord>) {

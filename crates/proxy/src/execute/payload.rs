@@ -12,8 +12,8 @@ use super::held::{self, HeldBody, HeldMemory};
 use super::new_object::Checksum;
 use super::{Job, Outcome, RawBody};
 use crate::auth::Authenticated;
+use crate::body::client_pace::PaceLimits;
 use crate::body::inbound::{Framing, Inbound};
-use crate::body::pace::Patience;
 use crate::respond::Failure;
 
 /// Announcement of a payload in the headers of its request.
@@ -67,7 +67,7 @@ impl Announced {
     pub(crate) fn inbound(
         self,
         body: RawBody,
-        patience: Patience,
+        patience: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Inbound {
         let framing = match body.chunks {

@@ -14,12 +14,7 @@ mod legacy;
 mod pinned;
 mod sealed;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
 use http::{HeaderMap, Method};
-use http_body::{Body, Frame, SizeHint};
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::{Envelope, Layout};
 use s3proxy_envelope::layout::{
@@ -35,13 +30,12 @@ use super::answer;
 use super::layouts::{LayoutKey, ObjectState};
 use super::stored::{self, Form};
 use super::{Job, Outcome, versions};
-use crate::backend::{self, Request};
-use crate::body::legacy::LegacyBody;
-use crate::body::opening::{OpeningBody, OpeningError};
+use crate::backend::Request;
+use crate::body::plaintext_body::PlaintextBody;
 use crate::keys::scope::StoredPlace;
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
-use crate::telemetry::audit::Stored;
+use crate::telemetry::audit::StoredForm;
 use crate::telemetry::metrics;
 
 /// Most attempts to read an object that is replaced repeatedly.
@@ -66,16 +60,6 @@ pub(crate) struct Found {
     pub(crate) stored: StoredLength,
     /// Plaintext length. Of an object that is not sealed it is the stored length.
     pub(crate) length: PlaintextLength,
-}
-
-/// Plaintext stream of a stored object.
-pub(crate) enum PlaintextBody {
-    /// A sealed object, opened while it streams.
-    Opening(Box<OpeningBody>),
-    /// A legacy object, opened while it streams.
-    Legacy(Box<LegacyBody>),
-    /// An object that is not sealed.
-    Passing(Box<backend::Body>),
 }
 
 /// The object that the client named, under the client's conditions.
@@ -130,7 +114,7 @@ pub(crate) async fn unwrap(
 ) -> Outcome<Dek> {
     job.record
         .trail
-        .reads(|| Stored::sealed(&envelope.key_name));
+        .reads(|| StoredForm::sealed(&envelope.key_name));
     Ok(job.parts.keys.unwrap(source.place(job), envelope).await?)
 }
 
@@ -138,7 +122,7 @@ pub(crate) async fn unwrap(
 pub(super) fn check(job: &Job<'_>, source: &Source<'_>, envelope: &Envelope) -> Outcome<()> {
     job.record
         .trail
-        .reads(|| Stored::sealed(&envelope.key_name));
+        .reads(|| StoredForm::sealed(&envelope.key_name));
     Ok(job.parts.keys.check(source.place(job), envelope)?)
 }
 
@@ -236,40 +220,6 @@ impl Found {
         match envelope.layout {
             Layout::Single => false,
             Layout::Multipart => self.length >= PADDED_FROM,
-        }
-    }
-}
-
-impl Body for PlaintextBody {
-    type Data = Bytes;
-    type Error = OpeningError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
-        match self.get_mut() {
-            Self::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
-            Self::Legacy(body) => Pin::new(body.as_mut()).poll_frame(context),
-            Self::Passing(body) => Pin::new(body.as_mut())
-                .poll_frame(context)
-                .map_err(OpeningError::from),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Opening(body) => body.size_hint(),
-            Self::Legacy(body) => body.size_hint(),
-            Self::Passing(body) => body.size_hint(),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Opening(body) => body.is_end_stream(),
-            Self::Legacy(body) => body.is_end_stream(),
-            Self::Passing(body) => body.is_end_stream(),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::config::resolved::{DekTag, Permission};
 use crate::keys::legacy::{LegacyEnvelope, LegacyTag, RecordedVersion};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
-use crate::telemetry::audit::Stored;
+use crate::telemetry::audit::StoredForm;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// Metadata header of objects that Constellation's proxy wrote, and Intrinsec's if configured so.
@@ -124,7 +124,7 @@ pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Bi
 pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Result<(), Failure> {
     match job.parts.rules.plaintext_reads(bucket, object_key) {
         Permission::Allow => {
-            job.record.trail.reads(Stored::plaintext);
+            job.record.trail.reads(StoredForm::plaintext);
             Ok(())
         }
         Permission::Deny => Err(Failure::Refused(S3Error::new(

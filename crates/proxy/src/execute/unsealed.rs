@@ -18,15 +18,15 @@ use super::answer::Backed;
 use super::held::{self, HeldMemory};
 use super::new_object::Place;
 use super::put_object::{Upload, check_configured_length, expect_result};
-use super::source::PlaintextBody;
 use super::{Job, Outcome, answer};
 use crate::backend::{BodyStream, Request, RequestBody};
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::ResponseBody;
+use crate::body::plaintext_body::PlaintextBody;
 use crate::body::verifying::VerifyingBody;
 use crate::config::resolved::Encryption;
 use crate::respond::Failure;
-use crate::telemetry::audit::Stored;
+use crate::telemetry::audit::StoredForm;
 
 /// Error of the request body; the cause is reported separately.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +116,7 @@ pub(super) async fn store_content(
 }
 
 async fn put(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Outcome<Backed> {
-    job.record.trail.writes(Stored::plaintext);
+    job.record.trail.writes(StoredForm::plaintext);
     let request = Request {
         headers,
         body,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::jitter;
 use super::key_service::ServiceError;
-use crate::telemetry::metrics::{self, Counted, ServiceKind};
+use crate::telemetry::metrics::{self, GaugeGuard, ServiceKind};
 
 /// Number of consecutive failures that open the breaker.
 pub(super) const OPENS_AT: u32 = 5;
@@ -50,7 +50,7 @@ struct Outage {
     probe_at: Option<Instant>,
     pause: Duration,
     last: ServiceError,
-    _counted: Counted,
+    _counted: GaugeGuard,
 }
 
 /// Outcome of a call, as far as the service's health is concerned.

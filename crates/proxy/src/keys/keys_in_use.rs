@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::telemetry::metrics::{self, Counted};
+use crate::telemetry::metrics::{self, GaugeGuard};
 
 /// Path at the admin listener.
 pub(crate) const PATH: &str = "/keys";
@@ -40,7 +40,7 @@ pub(crate) struct SealingKeys {
 
 /// A request that may seal under some keys, until this is dropped.
 pub(crate) struct SealingRequest {
-    counted: Vec<(Arc<str>, Counted)>,
+    counted: Vec<(Arc<str>, GaugeGuard)>,
     all: Arc<KeysInUse>,
 }
 

@@ -24,7 +24,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connection_activity::{Activity, EvictionClass};
-use crate::body::budget::Holder;
+use crate::body::budget::MemoryHolder;
 use crate::telemetry::metrics::{self, Eviction};
 
 /// Memory for heads and forms of unknown senders, per place, in bytes. Few connections read a head
@@ -83,14 +83,14 @@ struct SlotTable {
     slots: HashMap<u64, SlotEntry>,
     next: u64,
     /// Number of slots of each client.
-    clients: HashMap<Holder, usize>,
+    clients: HashMap<MemoryHolder, usize>,
 }
 
 struct SlotEntry {
     activity: Activity,
     /// Task of the connection; `None` until it is served.
     task: Option<AbortHandle>,
-    client: Option<Holder>,
+    client: Option<MemoryHolder>,
 }
 
 /// A place, until it is dropped.
@@ -256,7 +256,7 @@ impl SlotTable {
         networks
     }
 
-    fn leave(&mut self, client: Option<Holder>) {
+    fn leave(&mut self, client: Option<MemoryHolder>) {
         let Some(client) = client else { return };
         if let Some(count) = self.clients.get_mut(&client) {
             *count -= 1;
@@ -303,7 +303,7 @@ impl ConnectionHandle {
     }
 
     /// Notes that the request was admitted. `client` is `None` unless a client was authenticated.
-    pub(crate) fn admitted(&self, client: Option<Holder>) -> Result<(), TooManyConnections> {
+    pub(crate) fn admitted(&self, client: Option<MemoryHolder>) -> Result<(), TooManyConnections> {
         let first = self.activity.admitted(client.is_some());
         let Some(client) = client else { return Ok(()) };
         // The usual case takes no lock on the table.

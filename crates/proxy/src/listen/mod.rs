@@ -46,11 +46,11 @@ use self::connection_activity::Activity;
 use self::connection_limits::{ConnectionSlot, ConnectionSlots};
 use self::overflow_connections::{ConnectionClass, OverflowConnections};
 use crate::body::buffers::STREAM_BYTES;
+use crate::body::client_pace::PaceLimits;
 use crate::body::outbound::ResponseBody;
-use crate::body::pace::Patience;
 use crate::panics::PanicWatch;
 use crate::telemetry::metrics;
-use crate::trusted::TrustedProxies;
+use crate::trusted_proxies::TrustedProxies;
 
 /// Number of connections that may wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
@@ -67,7 +67,7 @@ pub(crate) struct ConnectionLimits {
     /// Timeout of the TLS handshake, and of a head from its first byte.
     pub(crate) header_timeout: Duration,
     /// Patience with clients that read their responses slowly.
-    pub(crate) patience: Patience,
+    pub(crate) patience: PaceLimits,
     /// How long accepting goes on after the drain began.
     pub(crate) drain_delay: Duration,
     /// How long requests in flight may take after accepting ended.

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::telemetry::Seldom;
+use crate::telemetry::LogRateLimit;
 
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -25,8 +25,8 @@ const DOCUMENT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
     <Error><Code>InvalidRequest</Code>\
     <Message>This port requires HTTPS; use https:// in the endpoint.</Message></Error>";
 
-static PLAIN_ON_TLS: LazyLock<Seldom> = LazyLock::new(Seldom::default);
-static TLS_ON_PLAIN: LazyLock<Seldom> = LazyLock::new(Seldom::default);
+static PLAIN_ON_TLS: LazyLock<LogRateLimit> = LazyLock::new(LogRateLimit::default);
+static TLS_ON_PLAIN: LazyLock<LogRateLimit> = LazyLock::new(LogRateLimit::default);
 
 /// Returns whether a connection to the HTTPS port was plain HTTP; then it was answered, and is
 /// over.
@@ -39,7 +39,7 @@ pub(super) async fn refuse_plain_http(
     if seen == 0 || !first[0].is_ascii_uppercase() {
         return Ok(false);
     }
-    if let Some(times) = PLAIN_ON_TLS.turn() {
+    if let Some(times) = PLAIN_ON_TLS.count() {
         tracing::warn!(
             peer = %peer.ip(),
             times,
@@ -81,7 +81,7 @@ impl FirstByte {
         if self.0.load(Ordering::Relaxed) != TLS_HANDSHAKE {
             return;
         }
-        if let Some(times) = TLS_ON_PLAIN.turn() {
+        if let Some(times) = TLS_ON_PLAIN.count() {
             tracing::warn!(
                 peer = %peer.ip(),
                 times,

@@ -41,7 +41,7 @@ fn start() -> (SocketAddr, Arc<PanicWatch>, impl Sized) {
             connections: 8,
             idle_timeout: wait,
             header_timeout: wait,
-            patience: Patience {
+            patience: PaceLimits {
                 silence: wait,
                 least_rate: None,
                 pressure: Arc::clone(budget.pressure()),

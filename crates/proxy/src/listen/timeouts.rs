@@ -21,7 +21,7 @@ use super::connection_activity::{Activity, WriteOutcome};
 use super::connection_limits::HeadMemoryExhausted;
 use super::parse_error_responses::ParseErrorResponses;
 use super::protocol_mismatch::FirstByte;
-use crate::body::pace::{Impatience, Pace};
+use crate::body::client_pace::{ClientPace, PaceViolation};
 
 /// A socket that fails if its client keeps it waiting.
 pub(super) struct TimedSocket<IO> {
@@ -33,7 +33,7 @@ pub(super) struct TimedSocket<IO> {
     /// Deadline of the head with this number; without meaning for any other head.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
     /// Pace of the client in reading responses.
-    pace: Pace,
+    pace: ClientPace,
 }
 
 impl<IO: AsyncRead> TimedSocket<IO> {
@@ -51,7 +51,7 @@ impl<IO: AsyncRead> TimedSocket<IO> {
             parse_errors: ParseErrorResponses::new(),
             header_timeout: limits.header_timeout,
             deadline: None,
-            pace: Pace::of_taker(limits.patience.clone()),
+            pace: ClientPace::for_receiver(limits.patience.clone()),
         }
     }
 
@@ -79,10 +79,10 @@ impl<IO: AsyncRead> TimedSocket<IO> {
             return written;
         }
         self.activity.wrote(WriteOutcome::Blocked);
-        self.pace.poll_impatience(context).map(|why| {
+        self.pace.poll_violation(context).map(|why| {
             let text = match why {
-                Impatience::Silence => "the client stopped reading its response",
-                Impatience::Slowness => {
+                PaceViolation::Idle => "the client stopped reading its response",
+                PaceViolation::TooSlow => {
                     "the client read its response too slowly while others waited"
                 }
             };
@@ -188,7 +188,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::body::pace::Patience;
+    use crate::body::client_pace::PaceLimits;
 
     const LIMIT: Duration = Duration::from_secs(15);
 
@@ -198,7 +198,7 @@ mod tests {
             connections: 1,
             idle_timeout: LIMIT,
             header_timeout: LIMIT,
-            patience: Patience::with_silence(LIMIT),
+            patience: PaceLimits::with_silence(LIMIT),
             drain_delay: LIMIT,
             drain_timeout: LIMIT,
         }

@@ -46,7 +46,7 @@ pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| PemError::new(file, expected, &error))?;
     if found.is_empty() {
-        return Err(PemError::new(file, expected, &"there are none in it"));
+        return Err(PemError::new(file, expected, &"it has none"));
     }
     Ok(found)
 }

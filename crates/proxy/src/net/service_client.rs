@@ -13,10 +13,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Headers of an answer at most, and bytes of its head: far above what such servers send.
+/// Most headers of a response: far more than such servers send.
 const HEADERS: usize = 256;
+/// Most bytes of a response's head: far more than such servers send.
 const HEAD_BYTES: usize = 64 * 1024;
 
+/// Client with a connection pool of its own.
 pub(crate) type ServiceClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Builds a client that trusts these roots.

@@ -235,7 +235,7 @@ fn a_key_is_named_by_its_label_or_its_name() {
 }
 
 #[test]
-fn a_place_opens_nothing_that_is_bound_to_less_than_its_rule_says() {
+fn a_place_opens_no_envelope_with_a_weaker_binding_than_its_rule() {
     let strict = Policy {
         key_binding: KeyBinding::BucketAndKey,
         ..policy()
@@ -368,7 +368,7 @@ async fn legacy(
 }
 
 #[tokio::test]
-async fn older_formats_and_the_all_zero_key_open_where_the_rules_say_so() {
+async fn legacy_formats_and_the_all_zero_key_open_only_by_rule() {
     for (fallback, bucket, toto, zeros) in [
         (Permission::Deny, "required", false, false),
         (Permission::Allow, "required", false, false),
@@ -391,7 +391,7 @@ async fn older_formats_and_the_all_zero_key_open_where_the_rules_say_so() {
 }
 
 #[tokio::test]
-async fn an_older_object_under_another_places_key_is_refused_by_that_keys_name() {
+async fn a_legacy_object_under_another_places_key_is_refused_with_the_name_of_that_key() {
     let mut ruled = Ruled::new(legacy_rules());
     let keys = LegacyKeys::new(ruled.keys.take_passphrases(), ConstellationKek::Absent);
     let refused = legacy(&ruled, &keys, "tenant-a", UNDER_TOTO).await;

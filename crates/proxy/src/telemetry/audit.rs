@@ -1,9 +1,9 @@
-//! The audit log: who did what to which object, allowed or not, and under which key.
+//! The audit log: client, operation, object, verdict and key of each request.
 //!
-//! A request reserves a [`Place`] in the queue before any work is done for it, and fills the place
-//! when its record ends. So a due line always has room, the end of a request never waits, and the
-//! queue cannot outgrow its places. One thread writes (`writer`). If it cannot, places run out, and
-//! requests wait for one up to [`PLACE_WAIT`]. Then `audit.on_failure` decides: the request is
+//! A request reserves an [`AuditSlot`] in the queue before any work is done for it, and fills the
+//! slot when its record ends. So a due line always has room, the end of a request never waits, and
+//! the queue cannot outgrow its slots. One thread writes (`writer`). If it cannot, slots run out,
+//! and requests wait for one up to [`SLOT_WAIT`]. Then `audit.on_failure` decides: the request is
 //! refused, or served without a line, which is counted and logged.
 //!
 //! `line` defines the contents of a line, `trail` collects them; `docs/audit.md` states the schema.
@@ -23,28 +23,28 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::log_rate_limit::LogRateLimit;
 use super::metrics;
-use super::seldom::Seldom;
 use crate::config::resolved::{self, AuditFailure, AuditObjectKeys, AuditOutput};
 
-pub(crate) use line::{ObjectLine, Stored, StoredFormat};
+pub(crate) use line::{ObjectLine, StoredForm, StoredFormat};
 pub(crate) use trail::{AuditTrail, BatchErrors, RequestFacts};
 
-use output::Output;
+use output::LineOutput;
 
-/// Number of places beyond one per connection.
-const SPARE_PLACES: usize = 4096;
+/// Number of slots beyond one per connection.
+const SPARE_SLOTS: usize = 4096;
 
-/// Number of lines in one place: those of one request, or some of those about a batch's objects.
-const LINES_OF_A_PLACE: usize = 16;
+/// Number of lines in one slot: those of one request, or some of those about a batch's objects.
+const LINES_PER_SLOT: usize = 16;
 
-/// Time that a request waits for a place.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
+/// Time that a request waits for a slot.
+const SLOT_WAIT: Duration = Duration::from_secs(5);
 
 /// Time that the end of the program waits for the last lines.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
-/// Why the audit log cannot be started.
+/// Failure to start the audit log.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The file cannot be opened.
@@ -63,36 +63,36 @@ pub enum AuditError {
     Thread(std::io::Error),
 }
 
-/// The audit log cannot take a line, and the settings forbid serving without one.
+/// Error of a request for which there is no slot, if the settings forbid serving it without.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit log cannot be written, and audit.on_failure = refuse")]
-pub(crate) struct NoPlace;
+pub(crate) struct AuditUnavailable;
 
 /// The audit log, if there is one. Clones share it.
 #[derive(Clone)]
-pub(crate) struct AuditLog(Option<Arc<Log>>);
+pub(crate) struct AuditLog(Option<Arc<AuditQueue>>);
 
-struct Log {
-    places: Arc<Semaphore>,
-    all_places: usize,
+struct AuditQueue {
+    slots: Arc<Semaphore>,
+    all_slots: usize,
     writer: mpsc::Sender<Message>,
-    /// Whether writes have been failing for a while, so that waiting for a place is pointless.
+    /// Whether writes have been failing for a while, so that waiting for a slot is pointless.
     stuck: Arc<AtomicBool>,
     object_keys: AuditObjectKeys,
     on_failure: AuditFailure,
-    losses: Seldom,
+    losses: LogRateLimit,
 }
 
-/// Message to the writer's thread.
+/// Message to the writer's thread. Lines carry their permits, which are released once written.
 enum Message {
     Lines(Vec<u8>, OwnedSemaphorePermit),
     Reopen,
     Flush(oneshot::Sender<()>),
 }
 
-/// Room in the queue for the lines of one request.
-pub(crate) struct Place {
-    log: Arc<Log>,
+/// Reserved room in the queue for the lines of one request.
+pub(crate) struct AuditSlot {
+    log: Arc<AuditQueue>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -104,41 +104,45 @@ impl AuditLog {
     ) -> Result<Self, AuditError> {
         let output = match &settings.output {
             AuditOutput::Off => return Ok(Self(None)),
-            AuditOutput::Stdout => Output::Stdout,
-            AuditOutput::File(path) => Output::file(path.clone())?,
+            AuditOutput::Stdout => LineOutput::Stdout,
+            AuditOutput::File(path) => LineOutput::file(path.clone())?,
         };
-        Self::over(output, settings, connections + SPARE_PLACES)
+        Self::over(output, settings, connections + SPARE_SLOTS)
     }
 
     /// Checks that the output can be opened, without creating a file.
     pub(crate) fn check(settings: &resolved::Audit) -> Result<(), AuditError> {
         match &settings.output {
             AuditOutput::Off | AuditOutput::Stdout => Ok(()),
-            AuditOutput::File(path) => Output::check(path),
+            AuditOutput::File(path) => LineOutput::check(path),
         }
     }
 
-    fn over(output: Output, settings: &resolved::Audit, places: usize) -> Result<Self, AuditError> {
+    fn over(
+        output: LineOutput,
+        settings: &resolved::Audit,
+        slots: usize,
+    ) -> Result<Self, AuditError> {
         let stuck = Arc::new(AtomicBool::new(false));
         let writer = writer::start(output, Arc::clone(&stuck)).map_err(AuditError::Thread)?;
-        Ok(Self(Some(Arc::new(Log {
-            places: Arc::new(Semaphore::new(places)),
-            all_places: places,
+        Ok(Self(Some(Arc::new(AuditQueue {
+            slots: Arc::new(Semaphore::new(slots)),
+            all_slots: slots,
             writer,
             stuck,
             object_keys: settings.object_keys,
             on_failure: settings.on_failure,
-            losses: Seldom::default(),
+            losses: LogRateLimit::default(),
         }))))
     }
 
-    /// Reserves a place for a request. `Ok(None)` if no line is written about it.
-    pub(crate) async fn place(&self) -> Result<Option<Place>, NoPlace> {
+    /// Reserves a slot for a request. `Ok(None)` if no line is written about it.
+    pub(crate) async fn reserve(&self) -> Result<Option<AuditSlot>, AuditUnavailable> {
         match &self.0 {
             None => Ok(None),
             Some(log) => {
                 let permit = log.permits(1).await?;
-                Ok(permit.map(|permit| Place {
+                Ok(permit.map(|permit| AuditSlot {
                     log: Arc::clone(log),
                     permit,
                 }))
@@ -165,7 +169,7 @@ impl AuditLog {
                 }
             }
             // Without the signal the file is still checked every second.
-            Err(error) => tracing::warn!(%error, "SIGHUP cannot be waited for"),
+            Err(error) => tracing::warn!(%error, "cannot listen for SIGHUP"),
         }
     }
 
@@ -175,21 +179,21 @@ impl AuditLog {
         let (written, done) = oneshot::channel();
         log.tell(Message::Flush(written));
         if tokio::time::timeout(FLUSH_WAIT, done).await.is_err() {
-            let lines = log.all_places - log.places.available_permits();
-            tracing::error!(lines, "the end of the audit log could not be written");
+            let lines = log.all_slots - log.slots.available_permits();
+            tracing::error!(lines, "could not write the last lines of the audit log");
         }
     }
 }
 
-impl Log {
-    async fn permits(&self, number: u32) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
-        let places = Arc::clone(&self.places);
-        // The fast path never waits, and lets no queue of waiters form while there are places.
-        if let Ok(permit) = Arc::clone(&places).try_acquire_many_owned(number) {
+impl AuditQueue {
+    async fn permits(&self, number: u32) -> Result<Option<OwnedSemaphorePermit>, AuditUnavailable> {
+        let slots = Arc::clone(&self.slots);
+        // The fast path never waits, and lets no queue of waiters form while there are slots.
+        if let Ok(permit) = Arc::clone(&slots).try_acquire_many_owned(number) {
             return Ok(Some(permit));
         }
         if !self.stuck.load(Ordering::Relaxed) {
-            let wait = tokio::time::timeout(PLACE_WAIT, places.acquire_many_owned(number));
+            let wait = tokio::time::timeout(SLOT_WAIT, slots.acquire_many_owned(number));
             if let Ok(permit) = wait.await {
                 return Ok(Some(permit.expect("the semaphore is never closed")));
             }
@@ -198,7 +202,7 @@ impl Log {
             self.stuck.store(true, Ordering::Relaxed);
         }
         match self.on_failure {
-            AuditFailure::Refuse => Err(NoPlace),
+            AuditFailure::Refuse => Err(AuditUnavailable),
             AuditFailure::Drop => {
                 self.lost(number);
                 Ok(None)
@@ -206,13 +210,13 @@ impl Log {
         }
     }
 
-    /// Counts requests without a line. For a batch it counts places, not lines.
-    fn lost(&self, places: u32) {
-        metrics::audit_lost(places);
-        if let Some(since) = self.losses.turn() {
+    /// Counts requests without a line. For a batch it counts slots, not lines.
+    fn lost(&self, slots: u32) {
+        metrics::audit_lost(slots);
+        if let Some(since) = self.losses.count() {
             tracing::error!(
                 lost = since,
-                "the audit log cannot be written; requests are served without"
+                "the audit log cannot be written; serving requests without audit lines"
             );
         }
     }
@@ -223,20 +227,20 @@ impl Log {
     }
 }
 
-impl Place {
+impl AuditSlot {
     /// Reserves room for the lines of a batch's objects, in addition. `None` if they are lost.
-    async fn more(&self, lines: usize) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
-        let places = u32::try_from(lines.div_ceil(LINES_OF_A_PLACE)).unwrap_or(u32::MAX);
-        self.log.permits(places).await
+    async fn more(&self, lines: usize) -> Result<Option<OwnedSemaphorePermit>, AuditUnavailable> {
+        let slots = u32::try_from(lines.div_ceil(LINES_PER_SLOT)).unwrap_or(u32::MAX);
+        self.log.permits(slots).await
     }
 
     fn object_keys(&self) -> AuditObjectKeys {
         self.log.object_keys
     }
 
-    /// Fills the place and the additional ones in `more`.
+    /// Fills the slot and the additional ones in `more`.
     fn fill(self, lines: Vec<u8>, more: Option<OwnedSemaphorePermit>) {
-        // The permits travel with the lines: the places are free again once the lines are written.
+        // The permits travel with the lines: the slots are free again once the lines are written.
         let Self { log, mut permit } = self;
         if let Some(more) = more {
             permit.merge(more);

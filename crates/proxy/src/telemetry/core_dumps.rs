@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Error that core files could not be disabled.
 #[derive(Debug, thiserror::Error)]
-#[error("core files could not be forbidden")]
+#[error("core files cannot be disabled")]
 pub struct CoreDumpError(#[source] rustix::io::Errno);
 
 /// Disables core files for this process and those it starts.

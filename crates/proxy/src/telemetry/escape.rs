@@ -27,7 +27,7 @@ const CUT_PLAIN: &str = "…\n";
 
 /// Replacement for a line that cannot be shortened.
 const LEFT_OUT: &str =
-    "{\"level\":\"WARN\",\"message\":\"a log line of more than 4096 bytes is left out\"}\n";
+    "{\"level\":\"WARN\",\"message\":\"omitted a log line of more than 4096 bytes\"}\n";
 
 /// Writes one field of a text line.
 pub(super) fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {

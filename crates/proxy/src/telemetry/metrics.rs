@@ -8,6 +8,7 @@
 
 pub(crate) mod declared;
 pub(crate) mod exporter;
+mod labels;
 mod process;
 pub mod reference;
 
@@ -17,6 +18,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metrics::{counter, gauge, histogram};
 
 pub use self::exporter::ExporterError;
+pub(crate) use self::labels::{
+    Eviction, KeyCall, KeyResult, LegacyFormat, Limit, OpenFailure, ReloadResult, RetryReason,
+    SealFailure, ServiceKind,
+};
 
 use self::declared::{
     ACTIVE_KEY, AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY,
@@ -27,163 +32,6 @@ use self::declared::{
     REQUESTS, REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 use crate::version;
-
-/// Declares the values of a label.
-macro_rules! label {
-    ($(#[$attribute:meta])* $name:ident { $($(#[$documentation:meta])* $value:ident = $text:literal,)+ }) => {
-        $(#[$attribute])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum $name { $($(#[$documentation])* $value,)+ }
-
-        impl $name {
-            pub(crate) const ALL: &[Self] = &[$(Self::$value),+];
-
-            pub(crate) fn as_str(self) -> &'static str {
-                match self { $(Self::$value => $text,)+ }
-            }
-        }
-    };
-}
-
-label! {
-    /// Limit that a request can hit.
-    Limit {
-        Rate = "rate",
-        ClientRate = "client_rate",
-        InFlight = "in_flight",
-        ClientInFlight = "client_in_flight",
-        /// No memory for another body became free in time.
-        Memory = "memory",
-        /// A body was too slow while other requests waited for memory.
-        BodyRate = "body_rate",
-        /// There were more connections than allowed.
-        Connections = "connections",
-    }
-}
-
-label! {
-    /// Reason for closing a connection.
-    Eviction {
-        /// Another connection needed its place.
-        Places = "places",
-        /// The heads and forms of requests that are not yet authenticated took too much memory.
-        HeadMemory = "head_memory",
-        /// The places of the admin listener were taken.
-        Admin = "admin",
-    }
-}
-
-label! {
-    /// Reason for which a write had no key.
-    SealFailure {
-        /// The service is unreachable, too slow, or failing inside.
-        Service = "key_service",
-        /// The service refused the login or the permission.
-        Refused = "key_refused",
-        /// The key is missing at the service, disabled, or of the wrong kind.
-        Unusable = "key_unusable",
-    }
-}
-
-label! {
-    /// Reason for which stored data could not be opened.
-    OpenFailure {
-        /// Not authentic: altered, or put together from several objects.
-        Tampered = "tampered",
-        /// The length is impossible: cut or extended.
-        Truncated = "truncated",
-        /// The envelope, or other metadata about the seal, cannot be parsed.
-        Malformed = "malformed",
-        /// The wrapped key belongs to another key or object.
-        WrongKey = "wrong_key",
-        /// No configured key is the one that it was sealed under.
-        UnknownKey = "unknown_key",
-        /// The key or binding does not open in this place: the object was moved, or the rule does
-        /// not list it.
-        OtherPlace = "other_place",
-        /// The object is an older proxy's, under the all-zero key, which is not allowed.
-        ZeroKey = "zero_key",
-        KeyService = "key_service",
-        KeyRefused = "key_refused",
-        KeyUnusable = "key_unusable",
-    }
-}
-
-label! {
-    /// Format of an object that an older proxy wrote.
-    LegacyFormat {
-        Intrinsec = "intrinsec",
-        Constellation = "constellation",
-    }
-}
-
-label! {
-    /// Result of a reload of the configuration.
-    Reload {
-        Success = "success",
-        Failure = "failure",
-    }
-}
-
-label! {
-    /// Reason for sending a request to the backend again.
-    Retry {
-        /// Status 429 or 503.
-        SlowDown = "slow_down",
-        /// Status 500, 502 or 504.
-        ServerError = "server_error",
-        Unreachable = "unreachable",
-        Timeout = "timeout",
-        Broken = "broken",
-        Redirect = "redirect",
-        Region = "region",
-        Clock = "clock",
-        Credentials = "credentials",
-        /// A read is resumed after it broke.
-        Resumed = "resumed",
-    }
-}
-
-label! {
-    /// Kind of key service.
-    ServiceKind {
-        Vault = "vault",
-        AwsKms = "aws_kms",
-        Pkcs11 = "pkcs11",
-        Constellation = "constellation",
-    }
-}
-
-label! {
-    /// Kind of call to a key service.
-    KeyCall {
-        /// Make a new KEK.
-        Create = "create",
-        /// Open a KEK that an envelope carries.
-        Open = "open",
-        /// Check that the service answers.
-        Check = "check",
-        /// Fetch the key of an older proxy's objects.
-        Legacy = "legacy",
-    }
-}
-
-label! {
-    /// Result of a call to a key service.
-    KeyResult {
-        Ok = "ok",
-        Unavailable = "unavailable",
-        /// The service limits the rate of calls.
-        Throttled = "throttled",
-        Refused = "refused",
-        /// The key cannot be used.
-        Unusable = "unusable",
-        /// The ciphertext is not this key's.
-        Unknown = "unknown",
-        /// The call was cancelled or timed out.
-        CutOff = "cut_off",
-    }
-}
 
 /// A request that ended.
 pub(crate) struct EndedRequest<'a> {
@@ -232,40 +80,40 @@ pub(crate) fn status_text(status: u16) -> Cow<'static, str> {
 
 /// A gauge that is raised until this is dropped.
 #[must_use]
-pub(crate) struct Counted {
+pub(crate) struct GaugeGuard {
     gauge: metrics::Gauge,
     amount: f64,
 }
 
-impl Counted {
+impl GaugeGuard {
     fn up(gauge: metrics::Gauge, amount: f64) -> Self {
         gauge.increment(amount);
         Self { gauge, amount }
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.gauge.decrement(self.amount);
     }
 }
 
 /// Counts a request in flight until the returned value is dropped.
-pub(crate) fn request_begun() -> Counted {
-    Counted::up(gauge!(REQUESTS_IN_FLIGHT.name), 1.0)
+pub(crate) fn request_begun() -> GaugeGuard {
+    GaugeGuard::up(gauge!(REQUESTS_IN_FLIGHT.name), 1.0)
 }
 
 /// Counts a request that may seal under a configured key, until the returned value is dropped.
-pub(crate) fn request_under_key(key: &str) -> Counted {
-    Counted::up(
+pub(crate) fn request_under_key(key: &str) -> GaugeGuard {
+    GaugeGuard::up(
         gauge!(REQUESTS_UNDER_KEY.name, "key" => key.to_owned()),
         1.0,
     )
 }
 
 /// Counts an open connection of a client until the returned value is dropped.
-pub(crate) fn connection_opened() -> Counted {
-    Counted::up(gauge!(CONNECTIONS.name), 1.0)
+pub(crate) fn connection_opened() -> GaugeGuard {
+    GaugeGuard::up(gauge!(CONNECTIONS.name), 1.0)
 }
 
 /// Counts a connection that was closed because others needed its resources.
@@ -274,8 +122,8 @@ pub(crate) fn evicted(reason: Eviction) {
 }
 
 /// Counts a body's share of the memory until the returned value is dropped.
-pub(crate) fn body_memory(bytes: usize) -> Counted {
-    Counted::up(gauge!(BODY_MEMORY.name), as_number(bytes as u64))
+pub(crate) fn body_memory(bytes: usize) -> GaugeGuard {
+    GaugeGuard::up(gauge!(BODY_MEMORY.name), as_number(bytes as u64))
 }
 
 /// Sets the memory limit for bodies, at start and after each change.
@@ -318,9 +166,9 @@ pub(crate) fn key_service_called(
 }
 
 /// Counts an open breaker of a key service until the returned value is dropped.
-pub(crate) fn breaker_opened(service: ServiceKind) -> Counted {
+pub(crate) fn breaker_opened(service: ServiceKind) -> GaugeGuard {
     let gauge = gauge!(KEY_SERVICE_BREAKERS.name, "service" => service.as_str());
-    Counted::up(gauge, 1.0)
+    GaugeGuard::up(gauge, 1.0)
 }
 
 /// Counts a call to a key service that was not made, since its breaker is open.
@@ -338,7 +186,7 @@ pub(crate) fn key_cache_missed() {
     counter!(KEY_CACHE_MISSES.name).increment(1);
 }
 
-/// Counts a request to the backend that was answered, or failed.
+/// Counts an attempt at a request to the backend, with its result.
 pub(crate) fn backend_request_ended(
     operation: &'static str,
     status: Cow<'static, str>,
@@ -349,7 +197,7 @@ pub(crate) fn backend_request_ended(
 }
 
 /// Counts another attempt at a request to the backend.
-pub(crate) fn backend_retried(reason: Retry) {
+pub(crate) fn backend_retried(reason: RetryReason) {
     counter!(BACKEND_RETRIES.name, "reason" => reason.as_str()).increment(1);
 }
 
@@ -375,24 +223,24 @@ pub(crate) fn certificate(expiry: time::OffsetDateTime) {
 }
 
 /// Counts a reload of the configuration. The first load, at start, is reported by the exporter.
-pub(crate) fn config_reloaded(result: Reload) {
+pub(crate) fn config_reloaded(result: ReloadResult) {
     counter!(CONFIG_RELOADS.name, "result" => result.as_str()).increment(1);
     config_state(result);
 }
 
-fn config_state(result: Reload) {
+fn config_state(result: ReloadResult) {
     match result {
-        Reload::Success => {
+        ReloadResult::Success => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.map_or(0, |since| since.as_secs());
             gauge!(CONFIG_LAST_SUCCESS.name).set(as_number(now));
             gauge!(CONFIG_SUCCESSFUL.name).set(1.0);
         }
-        Reload::Failure => gauge!(CONFIG_SUCCESSFUL.name).set(0.0),
+        ReloadResult::Failure => gauge!(CONFIG_SUCCESSFUL.name).set(0.0),
     }
 }
 
-/// Counts a request that was told to slow down.
+/// Counts a throttled request.
 pub(crate) fn throttled(limit: Limit) {
     counter!(THROTTLED.name, "limit" => limit.as_str()).increment(1);
 }
@@ -410,7 +258,7 @@ fn begin() {
     gauge!(CONNECTIONS.name).set(0.0);
     gauge!(BODY_MEMORY.name).set(0.0);
     // The start counts as a successful load.
-    config_state(Reload::Success);
+    config_state(ReloadResult::Success);
     for metric in [
         PLAINTEXT_READS,
         KEY_CACHE_HITS,
@@ -436,8 +284,16 @@ fn begin() {
             "format",
             all(LegacyFormat::ALL, LegacyFormat::as_str),
         ),
-        (BACKEND_RETRIES, "reason", all(Retry::ALL, Retry::as_str)),
-        (CONFIG_RELOADS, "result", all(Reload::ALL, Reload::as_str)),
+        (
+            BACKEND_RETRIES,
+            "reason",
+            all(RetryReason::ALL, RetryReason::as_str),
+        ),
+        (
+            CONFIG_RELOADS,
+            "result",
+            all(ReloadResult::ALL, ReloadResult::as_str),
+        ),
         (EVICTED, "reason", all(Eviction::ALL, Eviction::as_str)),
         (THROTTLED, "limit", all(Limit::ALL, Limit::as_str)),
     ] {

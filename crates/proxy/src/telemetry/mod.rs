@@ -13,13 +13,13 @@ pub(crate) mod audit;
 mod core_dumps;
 mod escape;
 mod lines;
+mod log_rate_limit;
 pub mod metrics;
-mod panics;
-mod seldom;
+mod panic_hook;
 pub(crate) mod traces;
 
 pub use core_dumps::{CoreDumpError, forbid_core_dumps};
-pub(crate) use seldom::Seldom;
+pub(crate) use log_rate_limit::LogRateLimit;
 
 use std::io::{self, IsTerminal};
 
@@ -39,30 +39,30 @@ pub(crate) const REQUEST_TARGET: &str = "s3proxy::request";
 /// Message of the log line that each request leaves; in text it becomes a line of its own form.
 pub(crate) const REQUEST_MESSAGE: &str = "request";
 
-/// Why logging could not be set up.
+/// Failure to set up logging.
 #[derive(Debug, thiserror::Error)]
 #[error("logging is set up already; expected one call, at start")]
 pub struct TelemetryError(#[source] tracing::dispatcher::SetGlobalDefaultError);
 
 /// Starts logging to standard error, panics included, and returns the form of the lines. Once per
 /// process.
-pub fn init(log: Log) -> Result<(LogLevels, Written), TelemetryError> {
+pub fn init(log: Log) -> Result<(LogLevels, LogForm), TelemetryError> {
     // https://no-color.org: any value except an empty one disables colours.
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let shape = Shape::of(log.format, io::stderr().is_terminal(), colours);
+    let shape = LogShape::of(log.format, io::stderr().is_terminal(), colours);
     let (dispatch, levels) = dispatch(log.level, shape, io::stderr);
     tracing::dispatcher::set_global_default(dispatch).map_err(TelemetryError)?;
-    panics::install();
+    panic_hook::install();
     let written = match shape {
-        Shape::Json => Written::Json,
-        Shape::ColouredText | Shape::PlainText => Written::Text,
+        LogShape::Json => LogForm::Json,
+        LogShape::ColouredText | LogShape::PlainText => LogForm::Text,
     };
     Ok((levels, written))
 }
 
 /// Form of the log's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum LogForm {
     /// Lines of text, for people.
     Text,
     /// One JSON object per line.
@@ -82,13 +82,13 @@ impl LogLevels {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum LogShape {
     ColouredText,
     PlainText,
     Json,
 }
 
-impl Shape {
+impl LogShape {
     fn of(format: LogFormat, is_terminal: bool, colours: bool) -> Self {
         match (format, is_terminal) {
             (LogFormat::Text | LogFormat::Auto, true) if colours => Self::ColouredText,
@@ -98,7 +98,7 @@ impl Shape {
     }
 }
 
-fn dispatch<W>(level: LogLevel, shape: Shape, writer: W) -> (Dispatch, LogLevels)
+fn dispatch<W>(level: LogLevel, shape: LogShape, writer: W) -> (Dispatch, LogLevels)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -106,16 +106,16 @@ where
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer();
     let dispatch = match shape {
-        Shape::Json => {
+        LogShape::Json => {
             let layer = layer.json().flatten_event(true).with_current_span(true);
             let layer = layer
                 .with_span_list(false)
                 .with_writer(escape::JsonWriters(writer));
             registry.with(layer).into()
         }
-        Shape::ColouredText | Shape::PlainText => {
+        LogShape::ColouredText | LogShape::PlainText => {
             let fields = format::debug_fn(escape::field).delimited(" ");
-            let coloured = shape == Shape::ColouredText;
+            let coloured = shape == LogShape::ColouredText;
             let layer = layer
                 .with_ansi(coloured)
                 .event_format(lines::TextLines { coloured })

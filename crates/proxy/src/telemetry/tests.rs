@@ -19,7 +19,7 @@ impl io::Write for Lines {
     }
 }
 
-fn logged(level: LogLevel, shape: Shape, events: impl FnOnce()) -> String {
+fn logged(level: LogLevel, shape: LogShape, events: impl FnOnce()) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
     let (dispatch, _) = dispatch(level, shape, move || writer.clone());
@@ -41,7 +41,7 @@ fn nasty_events() {
 
 #[test]
 fn no_control_character_reaches_a_text_log() {
-    let log = logged(LogLevel::Info, Shape::PlainText, nasty_events);
+    let log = logged(LogLevel::Info, LogShape::PlainText, nasty_events);
     assert_eq!(log.lines().count(), 2);
     assert!(
         !log.chars().any(|c| is_deceptive(c) && c != '\n'),
@@ -55,7 +55,7 @@ fn no_control_character_reaches_a_text_log() {
 
 #[test]
 fn no_control_character_reaches_a_json_log() {
-    let log = logged(LogLevel::Info, Shape::Json, nasty_events);
+    let log = logged(LogLevel::Info, LogShape::Json, nasty_events);
     assert_eq!(log.lines().count(), 2);
     assert!(
         !log.chars().any(|c| is_deceptive(c) && c != '\n'),
@@ -92,7 +92,7 @@ fn long_events() {
 
 #[test]
 fn no_line_of_a_text_log_is_longer_than_its_bound() {
-    for shape in [Shape::PlainText, Shape::ColouredText] {
+    for shape in [LogShape::PlainText, LogShape::ColouredText] {
         let log = logged(LogLevel::Info, shape, long_events);
         assert_eq!(log.lines().count(), 4);
         assert!(
@@ -100,7 +100,7 @@ fn no_line_of_a_text_log_is_longer_than_its_bound() {
                 .all(|line| line.len() < escape::MAXIMUM_LINE_BYTES)
         );
         assert!(
-            log.ends_with("short\n") || shape == Shape::ColouredText,
+            log.ends_with("short\n") || shape == LogShape::ColouredText,
             "{log}"
         );
     }
@@ -108,7 +108,7 @@ fn no_line_of_a_text_log_is_longer_than_its_bound() {
 
 #[test]
 fn no_line_of_a_json_log_is_longer_than_its_bound_and_all_are_json() {
-    let log = logged(LogLevel::Info, Shape::Json, long_events);
+    let log = logged(LogLevel::Info, LogShape::Json, long_events);
     let lines: Vec<serde_json::Value> = log
         .lines()
         .map(|line| {
@@ -124,7 +124,7 @@ fn no_line_of_a_json_log_is_longer_than_its_bound_and_all_are_json() {
 }
 
 #[test]
-fn libraries_speak_from_warnings_on_and_we_from_the_configured_level() {
+fn libraries_log_from_warn_on_and_the_program_from_the_configured_level() {
     let events = || {
         tracing::debug!(target: "s3proxy::plan", "ours");
         tracing::debug!(target: "s3proxy_protocol::sigv4", "also ours");
@@ -132,10 +132,10 @@ fn libraries_speak_from_warnings_on_and_we_from_the_configured_level() {
         tracing::info!(target: "aws_config", "profile");
         tracing::warn!(target: "rustls", "handshake");
     };
-    let log = logged(LogLevel::Debug, Shape::PlainText, events);
+    let log = logged(LogLevel::Debug, LogShape::PlainText, events);
     assert!(log.contains("ours") && log.contains("also ours") && log.contains("handshake"));
     assert!(!log.contains("headers") && !log.contains("profile"));
-    let log = logged(LogLevel::Error, Shape::PlainText, events);
+    let log = logged(LogLevel::Error, LogShape::PlainText, events);
     assert_eq!(log, "");
 }
 
@@ -143,7 +143,7 @@ fn libraries_speak_from_warnings_on_and_we_from_the_configured_level() {
 fn the_level_of_a_running_log_can_be_set() {
     let lines = Lines::default();
     let writer = lines.clone();
-    let (dispatch, levels) = dispatch(LogLevel::Info, Shape::PlainText, move || writer.clone());
+    let (dispatch, levels) = dispatch(LogLevel::Info, LogShape::PlainText, move || writer.clone());
     let event = || tracing::debug!(target: "s3proxy::plan", "seen");
     tracing::dispatcher::with_default(&dispatch, || {
         event();
@@ -158,10 +158,10 @@ fn the_level_of_a_running_log_can_be_set() {
 }
 
 #[test]
-fn a_panic_is_logged_by_place_and_not_by_message() {
-    let log = logged(LogLevel::Error, Shape::PlainText, || {
+fn a_panic_is_logged_with_its_location_and_without_its_message() {
+    let log = logged(LogLevel::Error, LogShape::PlainText, || {
         // The hook is global, so it is removed below.
-        panics::install();
+        panic_hook::install();
         let panicked = std::panic::catch_unwind(|| panic!("the object's content"));
         let _default_hook_again = std::panic::take_hook();
         assert!(panicked.is_err());
@@ -172,11 +172,20 @@ fn a_panic_is_logged_by_place_and_not_by_message() {
 
 #[test]
 fn the_format_follows_the_terminal_unless_it_is_named() {
-    assert_eq!(Shape::of(LogFormat::Auto, true, true), Shape::ColouredText);
-    assert_eq!(Shape::of(LogFormat::Auto, true, false), Shape::PlainText);
-    assert_eq!(Shape::of(LogFormat::Auto, false, true), Shape::Json);
-    assert_eq!(Shape::of(LogFormat::Text, false, true), Shape::PlainText);
-    assert_eq!(Shape::of(LogFormat::Json, true, true), Shape::Json);
+    assert_eq!(
+        LogShape::of(LogFormat::Auto, true, true),
+        LogShape::ColouredText
+    );
+    assert_eq!(
+        LogShape::of(LogFormat::Auto, true, false),
+        LogShape::PlainText
+    );
+    assert_eq!(LogShape::of(LogFormat::Auto, false, true), LogShape::Json);
+    assert_eq!(
+        LogShape::of(LogFormat::Text, false, true),
+        LogShape::PlainText
+    );
+    assert_eq!(LogShape::of(LogFormat::Json, true, true), LogShape::Json);
 }
 
 fn a_request() {
@@ -203,7 +212,7 @@ fn a_request_is_one_readable_line_of_text() {
     let expected = "403 PutObject photos, 1.50 KiB in, 2 ms, access key AKID\\u{1b} (not verified), \
                     from 127.0.0.1, Host s3proxy:4433: SignatureDoesNotMatch: check the secret access \
                     key (request 8F2A)\n";
-    for shape in [Shape::PlainText, Shape::ColouredText] {
+    for shape in [LogShape::PlainText, LogShape::ColouredText] {
         let log = logged(LogLevel::Info, shape, a_request);
         assert!(log.ends_with(expected), "{log}");
         assert_eq!(log.lines().count(), 1);

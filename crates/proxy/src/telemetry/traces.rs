@@ -13,11 +13,11 @@
 //! client was authenticated or authentication is off. Any other client could choose trace ids that
 //! the ratio always samples, so its request begins its own trace, with a link to the claimed one.
 
-mod call;
+mod call_span;
+mod collector_client;
 mod exporter;
-mod over_http;
-mod parent;
-mod request;
+mod request_span;
+mod trace_context;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,16 +36,16 @@ use tonic::transport::ClientTlsConfig;
 use crate::config::resolved::{self, Collector, OtlpTransport, Scheme};
 use crate::net::{PemError, trusted_roots, with_causes};
 
-pub(crate) use call::{Call, Traced, call, within_current};
-pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
+pub(crate) use call_span::{CallSpan, ParentTrace, call, within_current};
+pub(crate) use request_span::{Arrival, RequestEnd, RequestTrace, Trust};
 
-use exporter::Patient;
-use over_http::{CollectorClient, LastFailure};
+use collector_client::{CollectorClient, LastFailure};
+use exporter::RateLimitedExporter;
 
 /// Time that the end of the program waits for the last spans.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
-/// Why traces cannot be sent as configured.
+/// Failure to set up tracing.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
     /// The trusted roots for the collector's certificate cannot be read.
@@ -90,7 +90,7 @@ impl Traces {
             .with_resource(resource(service_name.clone()))
             .build();
         let protocol = collector.transport.name();
-        tracing::info!(%collector, protocol, sample_ratio, "requests are traced");
+        tracing::info!(%collector, protocol, sample_ratio, "tracing requests");
         Ok(Self::over(provider))
     }
 
@@ -108,7 +108,7 @@ impl Traces {
         let ended =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_WAIT)).await;
         if !matches!(ended, Ok(Ok(()))) {
-            tracing::warn!("the last spans could not be sent to the collector");
+            tracing::warn!("could not send the last spans to the collector");
         }
     }
 }
@@ -117,7 +117,7 @@ impl Traces {
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn carried(headers: &HeaderMap) -> Option<HeaderMap> {
     let mut written = HeaderMap::new();
-    parent::write(&mut written, &parent::read(headers)?);
+    trace_context::write(&mut written, &trace_context::read(headers)?);
     Some(written)
 }
 
@@ -135,7 +135,7 @@ fn resource(service_name: String) -> Resource {
 
 /// Builds the exporter. It reads OpenTelemetry's variables for headers itself, too; the settings
 /// have read and validated them before.
-fn exporter(collector: &Collector) -> Result<Patient, TracesError> {
+fn exporter(collector: &Collector) -> Result<RateLimitedExporter, TracesError> {
     let failure = LastFailure::default();
     let built = match &collector.transport {
         OtlpTransport::Grpc => {
@@ -164,7 +164,7 @@ fn exporter(collector: &Collector) -> Result<Patient, TracesError> {
         collector: collector.to_string(),
         reason: with_causes(&error),
     })?;
-    Ok(Patient::new(exporter, failure))
+    Ok(RateLimitedExporter::new(exporter, failure))
 }
 
 fn texts(headers: &HeaderMap) -> HashMap<String, String> {

@@ -26,15 +26,15 @@ fn throttle(limits: &Limits) -> Throttle {
     Throttle::new(limits, HashMap::new())
 }
 
-async fn refused(throttle: &Throttle, sender: Sender<'_>) -> Option<Limit> {
+async fn refused(throttle: &Throttle, sender: ThrottledSender<'_>) -> Option<Limit> {
     throttle.admit(sender).await.err().map(|error| error.limit)
 }
 
-const APP: Sender<'_> = Sender::Client("app");
-const OTHER: Sender<'_> = Sender::Client("other");
+const APP: ThrottledSender<'_> = ThrottledSender::Client("app");
+const OTHER: ThrottledSender<'_> = ThrottledSender::Client("other");
 
-fn stranger(address: &str) -> Sender<'static> {
-    Sender::Stranger(address.parse().unwrap())
+fn stranger(address: &str) -> ThrottledSender<'static> {
+    ThrottledSender::Stranger(address.parse().unwrap())
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_client_may_have_a_rate_of_its_own_or_none() {
 }
 
 #[tokio::test]
-async fn strangers_are_told_apart_by_address_and_not_within_a_network_of_ipv6() {
+async fn strangers_are_distinguished_by_address_but_not_within_an_ipv6_network() {
     let throttle = throttle(&Limits {
         client_requests_per_second: at(1),
         ..limits()
@@ -87,7 +87,7 @@ async fn strangers_are_told_apart_by_address_and_not_within_a_network_of_ipv6() 
     assert_eq!(refused(&throttle, stranger("2001:db8::1")).await, None);
     let neighbour = refused(&throttle, stranger("2001:db8::ffff:2")).await;
     assert_eq!(neighbour, Some(Limit::ClientRate));
-    // Some may share a place by chance, and hardly all.
+    // Some may share an entry by chance, but hardly all.
     let mut admitted = 0;
     for number in 0..20 {
         let other = stranger(&format!("192.0.2.{number}"));
@@ -97,7 +97,7 @@ async fn strangers_are_told_apart_by_address_and_not_within_a_network_of_ipv6() 
 }
 
 #[tokio::test]
-async fn requests_that_are_turned_away_anyway_take_no_turn_from_one_that_waits() {
+async fn refused_requests_take_no_turn_from_a_waiting_one() {
     let throttle = throttle(&Limits {
         requests_per_second: at(4),
         throttle_wait: 10 * SECOND,
@@ -129,7 +129,7 @@ async fn requests_that_are_turned_away_anyway_take_no_turn_from_one_that_waits()
 }
 
 #[tokio::test]
-async fn what_cannot_get_its_turn_in_time_is_refused_at_once() {
+async fn a_request_that_cannot_get_its_turn_in_time_is_refused_at_once() {
     let throttle = throttle(&Limits {
         requests_per_second: at(1),
         throttle_wait: 2 * SECOND + SECOND / 2,
@@ -153,7 +153,7 @@ async fn what_cannot_get_its_turn_in_time_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn places_are_waited_for_in_turn_and_given_back() {
+async fn slots_are_granted_in_turn_and_returned() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(2),
         throttle_wait: 2 * SECOND,
@@ -169,7 +169,7 @@ async fn places_are_waited_for_in_turn_and_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_place_is_the_clients_that_holds_least() {
+async fn the_next_slot_goes_to_the_client_that_holds_the_fewest() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(3),
         throttle_wait: 2 * SECOND,
@@ -183,7 +183,7 @@ async fn the_next_place_is_the_clients_that_holds_least() {
     let wait = |name| {
         let (throttle, order) = (&throttle, &order);
         async move {
-            let admitted = throttle.admit(Sender::Client(name)).await.unwrap();
+            let admitted = throttle.admit(ThrottledSender::Client(name)).await.unwrap();
             order.lock().unwrap().push(name);
             admitted
         }
@@ -196,12 +196,12 @@ async fn the_next_place_is_the_clients_that_holds_least() {
     };
     let waiting = async { tokio::join!(wait("app"), wait("app"), wait("other")) };
     let ((_first, _second, _third), ()) = tokio::join!(waiting, give_back);
-    // The third came last and held nothing; both of the others hold one when it is given its place.
+    // The third came last and held nothing; both of the others hold one when it gets its slot.
     assert_eq!(*order.lock().unwrap(), ["other", "app", "app"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_client_leaves_places_to_others() {
+async fn one_client_leaves_slots_to_others() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(16),
         client_requests_in_flight: at(16),
@@ -234,8 +234,8 @@ async fn a_client_that_fills_the_queue_keeps_nobody_out() {
         let throttle = Arc::clone(&throttle);
         crowd.spawn(async move { throttle.admit(APP).await.map(drop) });
     }
-    let places = throttle.all.places.as_ref().unwrap();
-    while places.waiting() < QUEUE {
+    let slots = throttle.all.slots.as_ref().unwrap();
+    while slots.waiting() < QUEUE {
         tokio::task::yield_now().await;
     }
     assert_eq!(refused(&throttle, APP).await, Some(Limit::InFlight));
@@ -252,7 +252,7 @@ async fn a_client_that_fills_the_queue_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_its_own_places_holds_none_of_all() {
+async fn a_client_that_waits_for_its_own_slots_holds_no_shared_one() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(2),
         client_requests_in_flight: at(1),
@@ -266,7 +266,7 @@ async fn a_client_that_waits_for_its_own_places_holds_none_of_all() {
 }
 
 #[tokio::test]
-async fn other_settings_keep_what_is_in_flight() {
+async fn a_reload_keeps_the_count_of_requests_in_flight() {
     let settings = |number| Limits {
         requests_in_flight: at(number),
         client_requests_in_flight: at(number),

@@ -8,7 +8,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::signature::assert_signed;
-use super::support::{SECRET_KEY, Seen, Server, answer, backend_at, get};
+use super::support::{SECRET_KEY, Seen, Server, backend_at, get, response};
 use crate::backend::Request;
 
 const HTTP_DATE: &[BorrowedFormatItem<'static>] = format_description!(
@@ -33,8 +33,8 @@ const SKEWED: &str = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
 #[tokio::test]
 async fn the_next_signature_uses_the_time_of_a_refusal() {
     let server = Server::start(|number, _| match number {
-        0 => answer("403 Forbidden", &[("Date", &in_an_hour())], SKEWED),
-        _ => answer("200 OK", &[], ""),
+        0 => response("403 Forbidden", &[("Date", &in_an_hour())], SKEWED),
+        _ => response("200 OK", &[], ""),
     })
     .await;
     let backend = backend_at(server.address).await;
@@ -51,7 +51,7 @@ async fn the_next_signature_uses_the_time_of_a_refusal() {
 }
 
 #[tokio::test]
-async fn no_other_answer_moves_the_clock() {
+async fn no_other_response_moves_the_clock() {
     for (status, body) in [
         ("200 OK", ""),
         // Only a 403 with this code says that the clocks differ.
@@ -60,7 +60,7 @@ async fn no_other_answer_moves_the_clock() {
         ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"),
         ("503 Slow Down", SKEWED),
     ] {
-        let server = Server::start(move |_, _| answer(status, &[("Date", &in_an_hour())], body));
+        let server = Server::start(move |_, _| response(status, &[("Date", &in_an_hour())], body));
         let backend = backend_at(server.await.address).await;
         backend.send(get("k")).await.unwrap();
         assert_eq!(backend.clock_offset(), 0, "{status} {body}");
@@ -73,7 +73,8 @@ async fn a_time_more_than_a_day_away_is_ignored() {
         "Fri, 31 Dec 9999 23:59:59 GMT",
         "Sun, 06 Nov 1994 08:49:37 GMT",
     ] {
-        let server = Server::start(move |_, _| answer("403 Forbidden", &[("Date", date)], SKEWED));
+        let server =
+            Server::start(move |_, _| response("403 Forbidden", &[("Date", date)], SKEWED));
         let server = server.await;
         let backend = backend_at(server.address).await;
         for _ in 0..2 {
@@ -87,8 +88,8 @@ async fn a_time_more_than_a_day_away_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_refused_without_a_reason_is_signed_again_by_the_time_it_says() {
-    let server = Server::start(|_, _| answer("403 Forbidden", &[("Date", &in_an_hour())], ""));
+async fn a_head_refused_without_a_reason_is_signed_again_at_the_time_of_the_refusal() {
+    let server = Server::start(|_, _| response("403 Forbidden", &[("Date", &in_an_hour())], ""));
     let server = server.await;
     let backend = backend_at(server.address).await;
     // A response to HEAD has no body that could give the reason.
@@ -100,7 +101,8 @@ async fn a_head_that_is_refused_without_a_reason_is_signed_again_by_the_time_it_
 
 async fn requests_with_a_skewed_clock(body: &'static str) -> (StatusCode, Vec<Seen>) {
     let server =
-        Server::start(move |_, _| answer("403 Forbidden", &[("Date", &in_an_hour())], body)).await;
+        Server::start(move |_, _| response("403 Forbidden", &[("Date", &in_an_hour())], body))
+            .await;
     let backend = backend_at(server.address).await;
     let response = backend.send(get("k")).await.unwrap();
     (response.status(), server.seen())

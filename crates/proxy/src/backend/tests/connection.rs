@@ -6,13 +6,13 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 
 use super::support::{
-    Reply, Server, answer, backend_at, backend_with, get, held, put, settings, streamed, text,
+    Reply, Server, backend_at, backend_with, get, held, put, response, settings, streamed, text,
 };
 use crate::backend::{BackendError, Phase};
 
 #[tokio::test]
 async fn requests_in_a_row_share_a_connection() {
-    let server = Server::start(|_, _| answer("200 OK", &[], "body")).await;
+    let server = Server::start(|_, _| response("200 OK", &[], "body")).await;
     let backend = backend_at(server.address).await;
     for _ in 0..3 {
         let response = backend.send(get("k")).await.unwrap();
@@ -24,7 +24,7 @@ async fn requests_in_a_row_share_a_connection() {
 
 #[tokio::test]
 async fn a_connection_past_its_age_serves_no_further_request() {
-    let server = Server::start(|_, _| answer("200 OK", &[], "body")).await;
+    let server = Server::start(|_, _| response("200 OK", &[], "body")).await;
     let mut settings = settings(server.address);
     // Every connection is too old for a second request.
     settings.connection_max_age = Duration::from_nanos(1);
@@ -40,7 +40,7 @@ async fn a_connection_past_its_age_serves_no_further_request() {
 async fn closing_on_second_request() -> Server {
     Server::start(|number, _| match number {
         1 => Reply::Close,
-        _ => answer("200 OK", &[], "body"),
+        _ => response("200 OK", &[], "body"),
     })
     .await
 }
@@ -86,7 +86,7 @@ async fn a_stream_lost_to_a_closing_connection_is_not_sent_again() {
 
 #[tokio::test]
 async fn ipv6_endpoints_are_reached_and_named_in_brackets() {
-    let server = Server::start_on("[::1]:0", |_, _| answer("200 OK", &[], "six")).await;
+    let server = Server::start_on("[::1]:0", |_, _| response("200 OK", &[], "six")).await;
     let backend = backend_at(server.address).await;
     let response = backend.send(get("k")).await.unwrap();
     assert_eq!(text(response).await.unwrap(), "six");
@@ -95,7 +95,7 @@ async fn ipv6_endpoints_are_reached_and_named_in_brackets() {
 }
 
 #[tokio::test]
-async fn an_endpoint_nobody_listens_on_is_unreachable() {
+async fn an_endpoint_without_a_listener_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     // The system seldom hands out a port again so soon.
@@ -109,8 +109,8 @@ async fn an_endpoint_nobody_listens_on_is_unreachable() {
 }
 
 #[tokio::test]
-async fn any_answer_to_a_probe_counts_and_is_asked_for_once() {
-    let server = Server::start(|_, _| answer("503 Service Unavailable", &[], "")).await;
+async fn any_response_to_a_probe_counts_and_there_is_one_attempt() {
+    let server = Server::start(|_, _| response("503 Service Unavailable", &[], "")).await;
     backend_at(server.address).await.probe().await.unwrap();
     let seen = server.seen();
     assert_eq!(seen.len(), 1);
@@ -120,7 +120,7 @@ async fn any_answer_to_a_probe_counts_and_is_asked_for_once() {
 
 #[tokio::test]
 async fn a_silent_server_runs_into_the_response_timeout() {
-    let server = Server::start(|_, _| Reply::AnswerAndHang(Vec::new())).await;
+    let server = Server::start(|_, _| Reply::RespondAndHang(Vec::new())).await;
     let mut settings = settings(server.address);
     // Shorter than the other limit: it must not count any more after the connection is made.
     settings.connect_timeout = Duration::from_millis(50);
@@ -136,7 +136,7 @@ async fn a_silent_server_runs_into_the_response_timeout() {
         matches!(
             error,
             BackendError::Timeout {
-                phase: Phase::AwaitingAnswer,
+                phase: Phase::AwaitingResponse,
                 ..
             }
         ),
@@ -146,7 +146,7 @@ async fn a_silent_server_runs_into_the_response_timeout() {
 
 #[tokio::test]
 async fn requests_run_side_by_side() {
-    let server = Server::start(|_, seen| answer("200 OK", &[], &seen.target)).await;
+    let server = Server::start(|_, seen| response("200 OK", &[], &seen.target)).await;
     let backend = backend_at(server.address).await;
     let tasks = (0..32).map(|number| {
         let backend = backend.clone();

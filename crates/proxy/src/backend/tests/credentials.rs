@@ -10,7 +10,7 @@ use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentials
 use http::StatusCode;
 
 use super::signature::assert_signed;
-use super::support::{SECRET_KEY, Server, answer, backend_at, get, put, settings, streamed};
+use super::support::{SECRET_KEY, Server, backend_at, get, put, response, settings, streamed};
 use crate::backend::{Backend, BackendError, Credentials};
 
 /// Provider of the access keys `KEY0`, `KEY1` and so on.
@@ -66,13 +66,13 @@ const EXPIRED: Duration = Duration::ZERO;
 async fn rejecting_key_0(code: &'static str) -> Server {
     Server::start(move |_, seen| {
         if seen.header("authorization").contains("KEY0/") {
-            answer(
+            response(
                 "400 Bad Request",
                 &[],
                 &format!("<Error><Code>{code}</Code></Error>"),
             )
         } else {
-            answer("200 OK", &[], "")
+            response("200 OK", &[], "")
         }
     })
     .await
@@ -106,7 +106,7 @@ async fn requests_rejected_together_share_one_renewal() {
 }
 
 #[tokio::test]
-async fn a_stream_with_rejected_credentials_is_not_repeated_and_the_answer_is_whole() {
+async fn a_stream_with_rejected_credentials_is_not_retried_and_the_response_is_complete() {
     let server = rejecting_key_0("ExpiredToken").await;
     let keys = Rotating::new(HOUR).credentials().await;
     let backend = Backend::new(settings(server.address), keys).unwrap();
@@ -121,7 +121,7 @@ async fn a_stream_with_rejected_credentials_is_not_repeated_and_the_answer_is_wh
 #[tokio::test]
 async fn fixed_credentials_are_not_renewed() {
     let body = "<Error><Code>ExpiredToken</Code></Error>";
-    let server = Server::start(move |_, _| answer("400 Bad Request", &[], body)).await;
+    let server = Server::start(move |_, _| response("400 Bad Request", &[], body)).await;
     let backend = backend_at(server.address).await;
     backend.send(get("k")).await.unwrap();
     assert_eq!(server.seen().len(), 1);
@@ -140,7 +140,7 @@ async fn valid_credentials_are_fetched_once() {
 }
 
 #[tokio::test]
-async fn ageing_credentials_are_renewed_once_for_all_who_ask_at_once() {
+async fn ageing_credentials_are_renewed_once_for_concurrent_requests() {
     let rotating = Rotating::new(AGEING);
     let credentials = rotating.credentials().await;
     let asking = (0..20).map(|_| credentials.current());

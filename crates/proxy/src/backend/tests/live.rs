@@ -99,7 +99,7 @@ async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
 
 #[tokio::test]
 #[ignore = "needs an S3 server: e2e/tests/test_backend_client.py starts one"]
-async fn what_a_trailer_follows_is_stored_without_its_framing() {
+async fn a_body_with_a_trailer_is_stored_without_its_framing() {
     let backend = live_backend(Integrity::Trailer).await;
     let bucket = "backend-client-test";
     create_bucket(&backend, bucket).await;

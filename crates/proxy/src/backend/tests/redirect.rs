@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::signature::assert_signed;
 use super::support::{
-    Reply, SECRET_KEY, Server, answer, backend_at, get, held, put, streamed, text,
+    Reply, SECRET_KEY, Server, backend_at, get, held, put, response, streamed, text,
 };
 use crate::backend::BackendError;
 
@@ -15,16 +15,16 @@ async fn in_region(status: &'static str, region: &'static str) -> Server {
             .header("authorization")
             .contains(&format!("/{region}/s3/"))
         {
-            answer("200 OK", &[], "here")
+            response("200 OK", &[], "here")
         } else {
-            answer(status, &[("x-amz-bucket-region", region)], "<Error/>")
+            response(status, &[("x-amz-bucket-region", region)], "<Error/>")
         }
     })
     .await
 }
 
 #[tokio::test]
-async fn a_redirected_request_is_signed_anew_for_the_other_region() {
+async fn a_redirected_request_is_signed_for_the_other_region() {
     for status in [
         "301 Moved Permanently",
         "302 Found",
@@ -69,10 +69,10 @@ async fn redirects_out_of_the_domain_are_refused() {
     let (text, requests) = refused(|_| {
         // Clouds hand out credentials at this address.
         let location = ("Location", "http://169.254.169.254/latest");
-        answer("307 Temporary Redirect", &[location], "")
+        response("307 Temporary Redirect", &[location], "")
     })
     .await;
-    assert!(text.contains("169.254.169.254 is"), "{text}");
+    assert!(text.contains("169.254.169.254 is outside"), "{text}");
     assert_eq!(requests, 1);
 }
 
@@ -80,7 +80,7 @@ async fn redirects_out_of_the_domain_are_refused() {
 async fn a_second_redirect_in_a_row_is_refused() {
     let (_, requests) = refused(|number| {
         let region = format!("region-{number}");
-        answer(
+        response(
             "307 Temporary Redirect",
             &[("x-amz-bucket-region", &region)],
             "",
@@ -92,7 +92,7 @@ async fn a_second_redirect_in_a_row_is_refused() {
 
 #[tokio::test]
 async fn a_redirect_to_the_same_place_is_refused() {
-    let (_, requests) = refused(|_| answer("307 Temporary Redirect", &[], "")).await;
+    let (_, requests) = refused(|_| response("307 Temporary Redirect", &[], "")).await;
     assert_eq!(requests, 1);
 }
 
@@ -109,7 +109,7 @@ async fn a_stream_that_was_sent_is_not_redirected() {
 #[tokio::test]
 async fn not_modified_is_no_redirect() {
     let not_modified = b"HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n\r\n";
-    let server = Server::start(|_, _| Reply::Answer(not_modified.to_vec())).await;
+    let server = Server::start(|_, _| Reply::Respond(not_modified.to_vec())).await;
     let mut request = get("k");
     let known = http::HeaderValue::from_static("\"e\"");
     request.headers.insert(http::header::IF_NONE_MATCH, known);

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 
 use super::signature::assert_signed;
 use super::support::{
-    Reply, SECRET_KEY, Seen, Server, answer, backend_at, get, held, put, streamed, text,
+    Reply, SECRET_KEY, Seen, Server, backend_at, get, held, put, response, streamed, text,
 };
 use crate::backend::{Backend, Request};
 
@@ -12,14 +12,14 @@ fn malformed(region: &str) -> Reply {
     let text = format!(
         "<Error><Code>AuthorizationHeaderMalformed</Code><Region>{region}</Region></Error>"
     );
-    answer("400 Bad Request", &[], &text)
+    response("400 Bad Request", &[], &text)
 }
 
 /// A server that accepts signatures for `us-west-2` only, and says so.
 async fn in_us_west(refuse: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (Server, Backend) {
     let server = Server::start(move |_, seen| {
         if seen.header("authorization").contains("/us-west-2/s3/") {
-            answer("200 OK", &[], "here")
+            response("200 OK", &[], "here")
         } else {
             refuse(seen)
         }
@@ -30,7 +30,7 @@ async fn in_us_west(refuse: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> 
 }
 
 #[tokio::test]
-async fn a_signature_for_another_region_is_made_anew_once_for_the_bucket() {
+async fn a_request_for_another_region_is_signed_again_once_per_bucket() {
     let (server, backend) = in_us_west(|_| malformed("us-west-2")).await;
     for request in [put("k", held("content")), get("k")] {
         let response = backend.send(request).await.unwrap();
@@ -46,9 +46,9 @@ async fn a_signature_for_another_region_is_made_anew_once_for_the_bucket() {
 }
 
 #[tokio::test]
-async fn the_region_in_an_answer_to_head_counts() {
+async fn the_region_in_a_response_to_head_counts() {
     let region = ("x-amz-bucket-region", "us-west-2");
-    let (server, backend) = in_us_west(move |_| answer("400 Bad Request", &[region], "")).await;
+    let (server, backend) = in_us_west(move |_| response("400 Bad Request", &[region], "")).await;
     let request = Request::new(Method::HEAD, Some("bucket"), None);
     let response = backend.send(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -76,19 +76,19 @@ async fn a_region_is_corrected_only_once_for_a_request() {
 }
 
 #[tokio::test]
-async fn other_refusals_and_the_region_in_use_are_handed_on() {
+async fn other_refusals_and_the_current_region_are_passed_on() {
     let region = ("x-amz-bucket-region", "us-west-2");
     let invalid = "<Error><Code>InvalidArgument</Code><Region>us-west-2</Region></Error>";
     for refusal in [
-        answer("400 Bad Request", &[region], invalid),
+        response("400 Bad Request", &[region], invalid),
         // The region of the refused signature, and a text that is no region.
         malformed("eu-west-1"),
         malformed("no region"),
     ] {
-        let Reply::Answer(bytes) = refusal else {
-            panic!("a refusal is an answer");
+        let Reply::Respond(bytes) = refusal else {
+            panic!("a refusal is a response");
         };
-        let (server, backend) = in_us_west(move |_| Reply::Answer(bytes.clone())).await;
+        let (server, backend) = in_us_west(move |_| Reply::Respond(bytes.clone())).await;
         let response = backend.send(get("k")).await.unwrap();
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(server.seen().len(), 1);

@@ -6,15 +6,16 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::signature::assert_signed;
 use super::support::{
-    SECRET_KEY, Server, answer, backend_at, backend_with, get, held, put, settings, streamed, text,
+    SECRET_KEY, Server, backend_at, backend_with, get, held, put, response, settings, streamed,
+    text,
 };
 use crate::backend::{Request, RequestBody};
 
 /// A server that returns `status` for the first request and 200 for the others.
 async fn failing_once(status: &'static str) -> Server {
     Server::start(move |number, _| match number {
-        0 => answer(status, &[], "<Error/>"),
-        _ => answer("200 OK", &[], "body"),
+        0 => response(status, &[], "<Error/>"),
+        _ => response("200 OK", &[], "body"),
     })
     .await
 }
@@ -38,7 +39,7 @@ fn conditional_put() -> Request {
 }
 
 #[tokio::test]
-async fn answers_that_ask_for_it_are_followed_by_a_second_attempt() {
+async fn responses_that_call_for_a_retry_get_one() {
     let ok = (StatusCode::OK, 2);
     for status in [
         "500 Internal Server Error",
@@ -54,7 +55,7 @@ async fn answers_that_ask_for_it_are_followed_by_a_second_attempt() {
 }
 
 #[tokio::test]
-async fn final_answers_are_handed_on_at_once() {
+async fn final_responses_are_passed_on_at_once() {
     for status in [
         "404 Not Found",
         "403 Forbidden",
@@ -77,7 +78,7 @@ async fn a_stream_is_never_sent_twice() {
 }
 
 #[tokio::test]
-async fn a_conditional_write_is_repeated_only_when_it_was_surely_not_executed() {
+async fn a_conditional_write_is_retried_only_if_it_cannot_have_been_executed() {
     // 503 says that nothing was done.
     assert_eq!(
         requests_for("503 Slow Down", conditional_put()).await,
@@ -90,9 +91,9 @@ async fn a_conditional_write_is_repeated_only_when_it_was_surely_not_executed() 
 }
 
 #[tokio::test]
-async fn the_last_answer_is_handed_on_when_attempts_run_out() {
+async fn the_last_response_is_passed_on_when_attempts_run_out() {
     let server = Server::start(|number, _| {
-        answer(
+        response(
             "503 Slow Down",
             &[("x-amz-request-id", &number.to_string())],
             "later",
@@ -110,7 +111,7 @@ async fn the_last_answer_is_handed_on_when_attempts_run_out() {
 
 #[tokio::test]
 async fn all_requests_share_one_budget() {
-    let server = Server::start(|_, _| answer("503 Slow Down", &[], "")).await;
+    let server = Server::start(|_, _| response("503 Slow Down", &[], "")).await;
     let mut settings = settings(server.address);
     settings.retry.budget = 3;
     let backend = backend_with(settings).await;
@@ -124,8 +125,8 @@ async fn all_requests_share_one_budget() {
 #[tokio::test]
 async fn retry_after_is_waited_for_within_the_longest_pause() {
     let server = Server::start(|number, _| match number {
-        0 => answer("503 Slow Down", &[("Retry-After", "600")], ""),
-        _ => answer("200 OK", &[], ""),
+        0 => response("503 Slow Down", &[("Retry-After", "600")], ""),
+        _ => response("200 OK", &[], ""),
     })
     .await;
     let mut settings = settings(server.address);

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::signature::assert_signed;
 use super::support::{
-    Reply, SECRET_KEY, Seen, Server, answer, backend_at, backend_with, broken, get, head_and,
+    Reply, SECRET_KEY, Seen, Server, backend_at, backend_with, broken, get, head_and, response,
     settings, text,
 };
 use crate::backend::{BackendError, Request};
@@ -41,7 +41,7 @@ fn rest_as_asked(seen: &Seen) -> Reply {
     let (first, last) = range.split_once('-').unwrap();
     let part = &CONTENT[first.parse().unwrap()..=last.parse().unwrap()];
     let range = format!("bytes {first}-{last}/10");
-    answer(
+    response(
         "206 Partial Content",
         &[ETAG, ("Content-Range", &range)],
         part,
@@ -131,7 +131,7 @@ async fn only_the_missing_part_of_the_same_object_is_joined() {
     let wrong: [Case; 6] = [
         ("another object", || {
             let range = ("Content-Range", "bytes 4-9/10");
-            answer(
+            response(
                 "206 Partial Content",
                 &[("ETag", "\"e2\""), range],
                 "456789",
@@ -139,19 +139,19 @@ async fn only_the_missing_part_of_the_same_object_is_joined() {
         }),
         ("another place", || {
             let range = ("Content-Range", "bytes 3-8/10");
-            answer("206 Partial Content", &[ETAG, range], "345678")
+            response("206 Partial Content", &[ETAG, range], "345678")
         }),
         ("another size", || {
             let range = ("Content-Range", "bytes 4-9/11");
-            answer("206 Partial Content", &[ETAG, range], "456789")
+            response("206 Partial Content", &[ETAG, range], "456789")
         }),
         ("another length", || {
             let range = ("Content-Range", "bytes 4-9/10");
-            answer("206 Partial Content", &[ETAG, range], "45678")
+            response("206 Partial Content", &[ETAG, range], "45678")
         }),
-        ("the whole object", || answer("200 OK", &[ETAG], CONTENT)),
+        ("the whole object", || response("200 OK", &[ETAG], CONTENT)),
         ("gone", || {
-            answer("412 Precondition Failed", &[], "<Error/>")
+            response("412 Precondition Failed", &[], "<Error/>")
         }),
     ];
     for (case, reply) in wrong {
@@ -186,7 +186,7 @@ async fn reads_that_cannot_be_pinned_are_not_continued() {
 #[tokio::test]
 async fn a_silent_transfer_is_continued_on_another_connection() {
     let server = Server::start(|number, seen| match number {
-        0 => Reply::AnswerAndHang(head_and("200 OK", &[ETAG], 10, &CONTENT[..4])),
+        0 => Reply::RespondAndHang(head_and("200 OK", &[ETAG], 10, &CONTENT[..4])),
         _ => rest_as_asked(seen),
     })
     .await;

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderValue, Method};
 
 use super::support::{
-    ACCESS_KEY, SECRET_KEY, Seen, Server, answer, backend_at, backend_with, get, held, put,
+    ACCESS_KEY, SECRET_KEY, Seen, Server, backend_at, backend_with, get, held, put, response,
     settings, streamed,
 };
 use crate::backend::{Backend, BackendError, Credentials, Request, RequestBody};
@@ -71,7 +71,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 async fn server() -> Server {
-    Server::start(|_, _| answer("200 OK", &[], "")).await
+    Server::start(|_, _| response("200 OK", &[], "")).await
 }
 
 #[tokio::test]

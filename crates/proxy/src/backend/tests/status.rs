@@ -2,12 +2,12 @@
 
 use http::{HeaderValue, Method, header};
 
-use super::support::{Server, answer, backend_at, get};
+use super::support::{Server, backend_at, get, response};
 use crate::backend::{BackendError, Request};
 
 /// Returns the status that is passed on, or the one that was refused.
 async fn outcome(line: &'static str, request: Request) -> Result<u16, u16> {
-    let server = Server::start(move |_, _| answer(line, &[], "")).await;
+    let server = Server::start(move |_, _| response(line, &[], "")).await;
     match backend_at(server.address).await.send(request).await {
         Ok(response) => Ok(response.status().as_u16()),
         Err(BackendError::Status { status, .. }) => Err(status),
@@ -16,7 +16,7 @@ async fn outcome(line: &'static str, request: Request) -> Result<u16, u16> {
 }
 
 #[tokio::test]
-async fn a_success_that_s3_does_not_have_for_the_request_is_an_error() {
+async fn a_success_that_s3_does_not_define_for_the_request_is_an_error() {
     for (line, status) in [
         ("201 Created", 201),
         ("202 Accepted", 202),
@@ -45,7 +45,7 @@ async fn a_success_that_s3_does_not_have_for_the_request_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_206_and_a_304_answer_those_who_asked_for_them() {
+async fn a_206_and_a_304_are_accepted_if_requested() {
     let with = |name, value| {
         let mut request = get("k");
         request

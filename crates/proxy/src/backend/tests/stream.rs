@@ -13,13 +13,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::support::{
-    Server, answer, backend_at, backend_with, head_and, put, settings, streamed, text,
+    Server, backend_at, backend_with, head_and, put, response, settings, streamed, text,
 };
 use crate::backend::error::BodyStreamError;
 use crate::backend::{BackendError, BodyStream, Integrity, Phase, RequestBody};
 
 async fn refused_stream(body: RequestBody) -> (BackendError, Server) {
-    let server = Server::start(|_, _| answer("200 OK", &[], "")).await;
+    let server = Server::start(|_, _| response("200 OK", &[], "")).await;
     let backend = backend_at(server.address).await;
     let error = backend.send(put("k", body)).await.err().unwrap();
     (error, server)
@@ -112,7 +112,7 @@ async fn an_empty_stream_with_an_error_reaches_no_backend() {
 
 #[tokio::test]
 async fn streams_of_any_framing_arrive_whole() {
-    let server = Server::start(|_, _| answer("200 OK", &[], "")).await;
+    let server = Server::start(|_, _| response("200 OK", &[], "")).await;
     let backend = backend_at(server.address).await;
     for frames in [
         &["content"][..],
@@ -135,7 +135,7 @@ async fn streams_of_any_framing_arrive_whole() {
 
 #[tokio::test]
 async fn a_backend_that_stops_reading_runs_into_the_body_timeout() {
-    let (server, listener) = Server::bind("127.0.0.1:0", |_, _| answer("200 OK", &[], "")).await;
+    let (server, listener) = Server::bind("127.0.0.1:0", |_, _| response("200 OK", &[], "")).await;
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         socket.read_u8().await.unwrap();
@@ -177,8 +177,8 @@ fn endless() -> (RequestBody, Arc<Bytes>) {
 }
 
 #[tokio::test]
-async fn a_stream_refused_under_way_ends_there_and_the_answer_is_whole() {
-    let (server, listener) = Server::bind("127.0.0.1:0", |_, _| answer("200 OK", &[], "")).await;
+async fn a_stream_refused_under_way_ends_there_and_the_response_is_complete() {
+    let (server, listener) = Server::bind("127.0.0.1:0", |_, _| response("200 OK", &[], "")).await;
     let serving = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut received = vec![0; 256 * 1024];
@@ -202,8 +202,8 @@ async fn a_stream_refused_under_way_ends_there_and_the_answer_is_whole() {
 }
 
 #[tokio::test]
-async fn a_slow_source_is_not_held_against_the_backend() {
-    let server = Server::start(|_, _| answer("200 OK", &[], "")).await;
+async fn a_slow_source_does_not_count_against_the_backend() {
+    let server = Server::start(|_, _| response("200 OK", &[], "")).await;
     let mut settings = settings(server.address);
     settings.body_timeout = Duration::from_millis(20);
     settings.response_timeout = Duration::from_secs(20);

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::backend::error::BodyStreamError;
 use crate::backend::{
     Addressing, Backend, BackendError, Body, BodyStream, Credentials, Endpoint, Integrity,
-    OutboundProxy, Request, RequestBody, Retry, Scheme, Settings,
+    OutboundProxy, Request, RequestBody, RetrySettings, Scheme, Settings,
 };
 
 pub(super) const ACCESS_KEY: &str = "AKIDEXAMPLE";
@@ -44,20 +44,20 @@ impl Seen {
 
 /// Reaction of the server to a request.
 pub(super) enum Reply {
-    Answer(Vec<u8>),
-    AnswerAndClose(Vec<u8>),
+    Respond(Vec<u8>),
+    RespondAndClose(Vec<u8>),
     /// Sends this and then nothing more, on an open connection.
-    AnswerAndHang(Vec<u8>),
+    RespondAndHang(Vec<u8>),
     Close,
 }
 
-pub(super) fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    Reply::Answer(head_and(status, headers, body.len(), body))
+pub(super) fn response(status: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    Reply::Respond(head_and(status, headers, body.len(), body))
 }
 
 /// Announces `length` bytes, sends `body`, and closes.
 pub(super) fn broken(status: &str, headers: &[(&str, &str)], length: usize, body: &str) -> Reply {
-    Reply::AnswerAndClose(head_and(status, headers, length, body))
+    Reply::RespondAndClose(head_and(status, headers, length, body))
 }
 
 pub(super) fn head_and(
@@ -140,13 +140,13 @@ impl Server {
                 return;
             }
             match (self.script)(number, &request) {
-                Reply::Answer(bytes) => socket.write_all(&bytes).await.unwrap(),
-                Reply::AnswerAndClose(bytes) => {
+                Reply::Respond(bytes) => socket.write_all(&bytes).await.unwrap(),
+                Reply::RespondAndClose(bytes) => {
                     socket.write_all(&bytes).await.unwrap();
                     socket.shutdown().await.unwrap();
                     return;
                 }
-                Reply::AnswerAndHang(bytes) => {
+                Reply::RespondAndHang(bytes) => {
                     socket.write_all(&bytes).await.unwrap();
                     std::future::pending::<()>().await;
                 }
@@ -226,7 +226,7 @@ pub(super) fn settings(address: SocketAddr) -> Settings {
         connection_idle: PATIENCE,
         connection_max_age: Duration::from_hours(1),
         max_idle_connections: 8,
-        retry: Retry {
+        retry: RetrySettings {
             attempts: 3,
             base_delay: Duration::from_millis(2),
             max_delay: Duration::from_millis(20),

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{
-    Seen, Server, answer, backend_with, get, put, read_request, settings, streamed, text,
+    Seen, Server, backend_with, get, put, read_request, response, settings, streamed, text,
 };
 use crate::backend::{BackendError, ClientCertificate, OutboundProxy, Scheme, Settings};
 
@@ -90,7 +90,8 @@ async fn server(authority: &Authority, ask: Ask, dropped: usize) -> Server {
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let (server, listener) = Server::bind("127.0.0.1:0", |_, _| answer("200 OK", &[], "tls")).await;
+    let (server, listener) =
+        Server::bind("127.0.0.1:0", |_, _| response("200 OK", &[], "tls")).await;
     let serving = server.clone();
     tokio::spawn(async move {
         for connection in 0.. {
@@ -144,13 +145,13 @@ async fn another_authority_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn a_server_of_plain_http_is_told_of_as_one() {
+async fn a_server_of_plain_http_is_reported_as_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut settings = settings(listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-        stream.write_all(answer).await.unwrap();
+        let response = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(response).await.unwrap();
         // Wait until the client has closed.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
@@ -158,7 +159,7 @@ async fn a_server_of_plain_http_is_told_of_as_one() {
     settings.retry.attempts = 1;
     let error = backend_with(settings).await.send(get("k")).await;
     let error = error.err().unwrap().to_string();
-    assert!(error.contains("write http://"), "{error}");
+    assert!(error.contains("use http://"), "{error}");
 }
 
 #[tokio::test]
@@ -280,7 +281,7 @@ async fn a_refused_tunnel_is_the_outbound_proxys_error() {
 async fn exempt_hosts_and_plain_http_bypass_the_outbound_proxy() {
     let authority = Authority::new();
     let tls = server(&authority, Ask::NoCertificate, 0).await;
-    let plain = Server::start(|_, _| answer("200 OK", &[], "plain")).await;
+    let plain = Server::start(|_, _| response("200 OK", &[], "plain")).await;
     // Nothing listens there, so a request through this proxy fails.
     let nobody = "http://127.0.0.1:9";
     let mut exempt = https(&tls, &authority);

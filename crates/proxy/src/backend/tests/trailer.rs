@@ -4,12 +4,13 @@ use http::HeaderValue;
 
 use super::signature::assert_signed;
 use super::support::{
-    SECRET_KEY, Seen, Server, answer, backend_at, backend_with, get, held, put, settings, streamed,
+    SECRET_KEY, Seen, Server, backend_at, backend_with, get, held, put, response, settings,
+    streamed,
 };
 use crate::backend::{Integrity, Request};
 
 async fn sent(integrity: Integrity, request: Request) -> Seen {
-    let server = Server::start(|_, _| answer("200 OK", &[], "")).await;
+    let server = Server::start(|_, _| response("200 OK", &[], "")).await;
     let mut settings = settings(server.address);
     settings.integrity = integrity;
     let backend = backend_with(settings).await;
@@ -88,14 +89,14 @@ async fn parts_and_held_bodies_are_never_followed_by_a_checksum() {
 }
 
 #[tokio::test]
-async fn a_framing_that_the_server_took_for_a_coding_is_not_handed_on() {
+async fn a_framing_that_the_server_stored_as_a_coding_is_not_passed_on() {
     for (stored, expected) in [
         ("aws-chunked", None),
         ("aws-chunked,gzip", Some("gzip")),
         ("gzip", Some("gzip")),
     ] {
         let coding = ("Content-Encoding", stored);
-        let server = Server::start(move |_, _| answer("200 OK", &[coding], "content")).await;
+        let server = Server::start(move |_, _| response("200 OK", &[coding], "content")).await;
         let backend = backend_at(server.address).await;
         let response = backend.send(get("k")).await.unwrap();
         let found = response.headers().get("content-encoding").cloned();

@@ -1,3 +1,4 @@
+use super::ledger::{OVERTAKEN_FOR, QUEUE};
 use super::*;
 
 const TOTAL: usize = 4 * 1024 * 1024;
@@ -6,18 +7,18 @@ fn budget() -> Arc<BodyBudget> {
     Arc::new(BodyBudget::new(TOTAL))
 }
 
-fn alice() -> Holder {
-    Holder::authenticated("alice")
+fn alice() -> MemoryHolder {
+    MemoryHolder::authenticated("alice")
 }
 
-fn bob() -> Holder {
-    Holder::authenticated("bob")
+fn bob() -> MemoryHolder {
+    MemoryHolder::authenticated("bob")
 }
 
 /// Returns once the request for a share is waiting.
 async fn waiting(
     budget: &Arc<BodyBudget>,
-    holder: Holder,
+    holder: MemoryHolder,
     bytes: usize,
 ) -> tokio::task::JoinHandle<Result<BodyShare, BudgetExhausted>> {
     let before = budget.ledger().waiting.len();
@@ -30,8 +31,8 @@ async fn waiting(
 }
 
 /// Requests a share of 16 KiB without waiting.
-fn at_once(budget: &Arc<BodyBudget>, holder: Holder, stage: Stage) -> Option<BodyShare> {
-    let claim = Claim {
+fn at_once(budget: &Arc<BodyBudget>, holder: MemoryHolder, stage: BodyStage) -> Option<BodyShare> {
+    let claim = MemoryClaim {
         holder,
         units: 16,
         stage,
@@ -59,7 +60,7 @@ async fn a_full_budget_refuses_after_its_wait_and_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_bodies_go_only_while_somebody_waits_for_a_share() {
+async fn slow_bodies_are_ended_only_while_a_request_waits_for_a_share() {
     let budget = budget();
     let share = budget.share(alice(), TOTAL).await.unwrap();
     assert!(!budget.pressure().takes_one());
@@ -74,7 +75,7 @@ async fn slow_bodies_go_only_while_somebody_waits_for_a_share() {
 async fn one_client_leaves_memory_for_the_next() {
     let budget = budget();
     let mut shares = Vec::new();
-    while let Some(share) = at_once(&budget, alice(), Stage::Underway) {
+    while let Some(share) = at_once(&budget, alice(), BodyStage::UnderWay) {
         shares.push(share);
     }
     // 7/8 of the total, less one share.
@@ -85,11 +86,11 @@ async fn one_client_leaves_memory_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_client_that_has_least_is_served_first() {
+async fn the_client_with_the_least_memory_is_served_first() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let rest = budget
-        .share(Holder::authenticated("carol"), TOTAL / 4)
+        .share(MemoryHolder::authenticated("carol"), TOTAL / 4)
         .await;
     let hers = waiting(&budget, alice(), TOTAL / 4).await;
     let his = waiting(&budget, bob(), TOTAL / 4 + 1).await;
@@ -102,7 +103,7 @@ async fn the_client_that_has_least_is_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn small_requests_pass_a_large_one_that_waits() {
+async fn small_requests_overtake_a_large_one_that_waits() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let large = waiting(&budget, alice(), TOTAL / 4 * 3).await;
@@ -117,7 +118,7 @@ async fn small_requests_pass_a_large_one_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_request_is_not_passed_by_its_own_client_for_ever() {
+async fn a_large_request_is_not_overtaken_by_its_own_client_forever() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let large = waiting(&budget, alice(), TOTAL / 4 * 3).await;
@@ -140,8 +141,8 @@ async fn unauthenticated_requests_leave_a_quarter() {
     let budget = budget();
     let mut shares = Vec::new();
     for address in 0..1000 {
-        let holder = Holder::unauthenticated(address);
-        shares.extend(at_once(&budget, holder, Stage::Underway));
+        let holder = MemoryHolder::unauthenticated(address);
+        shares.extend(at_once(&budget, holder, BodyStage::UnderWay));
     }
     let free = budget.ledger().free;
     assert!((budget.total_units / 4..budget.total_units / 2).contains(&free));
@@ -152,13 +153,13 @@ async fn unauthenticated_requests_leave_a_quarter() {
 async fn beginnings_of_bodies_leave_room_for_their_ends() {
     let budget = budget();
     let mut beginnings = Vec::new();
-    while let Some(share) = at_once(&budget, alice(), Stage::Beginning) {
+    while let Some(share) = at_once(&budget, alice(), BodyStage::Beginning) {
         beginnings.push(share);
     }
     assert_eq!(beginnings.len() * 16 * UNIT_BYTES, TOTAL / 4);
     assert!(budget.share(alice(), TOTAL / 2).await.is_ok());
-    beginnings[0].is_underway();
-    assert!(at_once(&budget, alice(), Stage::Beginning).is_some());
+    beginnings[0].mark_under_way();
+    assert!(at_once(&budget, alice(), BodyStage::Beginning).is_some());
     beginnings.clear();
     assert!(is_empty(&budget));
 }
@@ -185,7 +186,7 @@ async fn one_client_cannot_fill_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_share_that_nobody_waits_for_any_more_is_given_back() {
+async fn a_share_of_a_cancelled_request_is_returned() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL).await.unwrap();
     let task = waiting(&budget, bob(), TOTAL).await;

@@ -17,7 +17,8 @@ use s3proxy_protocol::{conditional, etag, header_rules};
 use super::carried::{self, Directive, Directives};
 use super::{Copied, FULL_OBJECT, large, sealed, tags, times, wanted_checksum};
 use crate::backend::{Request, RequestBody};
-use crate::body::buffers::PIECE_BYTES;
+use crate::body::buffers::sealing_bytes;
+use crate::body::plaintext_body::PlaintextBody;
 use crate::body::replaying::Replay;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::{
@@ -25,7 +26,7 @@ use crate::execute::new_object::{
 };
 use crate::execute::put_object::{expect_result, seal_held};
 use crate::execute::sealed_stream::send_sealed;
-use crate::execute::source::{self, Found, PlaintextBody, Source};
+use crate::execute::source::{self, Found, Source};
 use crate::execute::stored::Form;
 use crate::execute::{Job, Outcome, plaintext_headers, unsealed};
 
@@ -132,8 +133,7 @@ async fn put_held(
     wanted: Option<ChecksumAlgorithm>,
 ) -> Outcome<(Backed, Option<Checksum>)> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
-    // Plaintext and stored form are both in memory while the body is sealed.
-    let _share = job.share(2 * length + PIECE_BYTES).await?;
+    let _share = job.share(sealing_bytes(length)).await?;
     let mut plaintext = Vec::with_capacity(length);
     content.read_to_end(&mut plaintext).await?;
     let checksum = wanted.map(|algorithm| {

@@ -14,7 +14,7 @@ use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryKind, ListEntry, ListPage};
 use s3proxy_protocol::xml::uploads::{ListedUpload, UploadsPage};
 
-use crate::backend::{Backend, Request, Service};
+use crate::backend::{Backend, Request, ServiceAddress};
 use crate::execute::answer::{self, Backed};
 use crate::execute::course::{Course, check_entries};
 use crate::execute::{Job, Outcome};
@@ -35,7 +35,7 @@ const DELETIONS_AT_ONCE: usize = 8;
 pub(crate) struct Bucket {
     backend: Backend,
     pub(crate) name: String,
-    service: Option<Service>,
+    service: Option<ServiceAddress>,
 }
 
 /// Whether a backend supports listing versions.
@@ -79,7 +79,7 @@ pub(crate) struct NotRemoved {
 }
 
 impl Bucket {
-    pub(crate) fn new(backend: &Backend, name: &str, service: Option<Service>) -> Self {
+    pub(crate) fn new(backend: &Backend, name: &str, service: Option<ServiceAddress>) -> Self {
         Self {
             backend: backend.clone(),
             name: name.to_owned(),
@@ -98,7 +98,7 @@ impl Bucket {
     }
 
     /// Service of the bucket, unless it is the configured backend.
-    pub(crate) fn service(&self) -> Option<&Service> {
+    pub(crate) fn service(&self) -> Option<&ServiceAddress> {
         self.service.as_ref()
     }
 

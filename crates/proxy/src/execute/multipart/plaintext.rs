@@ -18,14 +18,14 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use crate::backend::{BodyStream, RequestBody};
 use crate::body::buffers::STREAM_BYTES;
-use crate::body::outbound::{Content, ResponseBody};
+use crate::body::outbound::ResponseBody;
 use crate::body::verifying::VerifyingBody;
 use crate::execute::held::HeldMemory;
 use crate::execute::new_object::refuse_reserved_metadata;
 use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
 use crate::plan::Step;
 use crate::respond::Failure;
-use crate::telemetry::audit::Stored;
+use crate::telemetry::audit::StoredForm;
 
 /// Longest list of parts that is read, in bytes.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
@@ -38,7 +38,7 @@ pub(super) async fn step(
 ) -> Outcome<Response<ResponseBody>> {
     match step {
         Step::Create | Step::UploadPart | Step::Complete => {
-            job.record.trail.writes(Stored::plaintext);
+            job.record.trail.writes(StoredForm::plaintext);
         }
         Step::Abort | Step::ListParts | Step::ListUploads | Step::UploadPartCopy => {}
     }
@@ -93,7 +93,7 @@ async fn send(job: &Job<'_>, method: Method, body: RequestBody) -> Outcome<Respo
     request.headers = answer::headers_for_backend(job)?;
     request.body = body;
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let mut response = Response::new(ResponseBody::from(Content::Passing(Box::new(backed.body))));
+    let mut response = Response::new(ResponseBody::passing(backed.body));
     *response.status_mut() = backed.status;
     *response.headers_mut() = answer::client_headers(&backed.headers);
     Ok(response)

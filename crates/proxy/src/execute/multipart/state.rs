@@ -36,7 +36,7 @@ use crate::execute::{Job, Outcome, answer, new_object::Place};
 use crate::keys::KeyError;
 use crate::respond::{BackendAnswer, Failure};
 use crate::stored_fault::StoredFault;
-use crate::telemetry::audit::Stored;
+use crate::telemetry::audit::StoredForm;
 use crate::telemetry::metrics;
 
 /// Longest state that is read, in bytes: an envelope of 16 KiB and a few headers.
@@ -286,7 +286,7 @@ pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUplo
     );
     if writes {
         let key = &upload.envelope.key_name;
-        job.record.trail.writes(|| Stored::sealed(key));
+        job.record.trail.writes(|| StoredForm::sealed(key));
     }
     Ok(upload)
 }

@@ -36,7 +36,7 @@ use time::format_description::well_known::Rfc3339;
 use super::bucket::{self, Bucket, NotRemoved, parameter};
 use super::evidence::{Evidence, StateFolder};
 use super::staged::{folder_id, folders};
-use crate::backend::{Backend, Request, Service};
+use crate::backend::{Backend, Request, ServiceAddress};
 use crate::config::resolved::{Policy, StateBucket};
 use crate::execute::course::Course;
 use crate::execute::{Outcome, answer};
@@ -61,7 +61,7 @@ const MOST_ENTRIES: usize = 200_000;
 #[derive(Debug, Clone)]
 pub(crate) struct UploadBucket {
     pub(crate) name: String,
-    pub(crate) service: Option<Service>,
+    pub(crate) service: Option<ServiceAddress>,
 }
 
 /// Treatment of leftovers.
@@ -322,7 +322,7 @@ impl Folder {
 /// Buckets that the proxy's credential can list.
 pub(crate) async fn list_buckets(
     backend: &Backend,
-    service: Option<&Service>,
+    service: Option<&ServiceAddress>,
 ) -> Outcome<Vec<String>> {
     let mut names = Vec::new();
     let mut token: Option<String> = None;

@@ -16,13 +16,14 @@ use time::OffsetDateTime;
 use super::part::{StoredPart, upload_part_held, upload_part_sealed};
 use super::state::{self, OpenUpload};
 use super::{part_number, upload_id};
-use crate::body::buffers::PIECE_BYTES;
+use crate::body::buffers::sealing_bytes;
+use crate::body::plaintext_body::PlaintextBody;
 use crate::body::replaying::Replay;
 use crate::execute::copy::origin;
 use crate::execute::copy::times;
 use crate::execute::new_object::announce_encryption;
 use crate::execute::patience::Finished;
-use crate::execute::source::{self, Found, PlaintextBody};
+use crate::execute::source::{self, Found};
 use crate::execute::{Job, Outcome, OwnedJob};
 
 /// Handles UploadPartCopy.
@@ -107,8 +108,7 @@ async fn store_held(
     length: PlaintextLength,
 ) -> Outcome<StoredPart> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
-    // Plaintext and stored form are both in memory while the part is sealed.
-    let _share = job.share(2 * length + PIECE_BYTES).await?;
+    let _share = job.share(sealing_bytes(length)).await?;
     let mut plaintext = Vec::with_capacity(length);
     content.read_to_end(&mut plaintext).await?;
     let checksum = upload.checksum.map(|checksum| {

@@ -29,7 +29,7 @@ use crate::execute::verified::{LegacyState, Verification};
 use crate::execute::{Job, Outcome, OwnedJob};
 use crate::keys::legacy::{KekOrigin, LegacyEnvelope, LegacyKeyError, LegacyTag, LegacyUnwrapped};
 use crate::respond::Failure;
-use crate::telemetry::audit::{Stored, StoredFormat};
+use crate::telemetry::audit::{StoredForm, StoredFormat};
 use crate::telemetry::metrics::{self, LegacyFormat};
 
 /// Bodies up to this length, in bytes, are held despite `limits.held_body`: a block is no smaller.
@@ -45,13 +45,13 @@ pub(in crate::execute) struct Legacy<'a> {
 }
 
 /// Audit entry of a legacy object. No envelope names its key, so the kind of key is given.
-fn older(tag: LegacyTag, origin: KekOrigin) -> Stored {
+fn older(tag: LegacyTag, origin: KekOrigin) -> StoredForm {
     let key = match origin {
         KekOrigin::Passphrase => "passphrase",
         KekOrigin::Constellation => "constellation",
         KekOrigin::Zero => "zero",
     };
-    Stored {
+    StoredForm {
         format: match tag {
             LegacyTag::Configured => StoredFormat::Intrinsec,
             LegacyTag::Constellation => StoredFormat::Constellation,

@@ -58,7 +58,7 @@ impl Connection {
     /// Simulates an answered request of this client.
     fn authenticate(&self, client: &str) {
         let serving = self.activity.begin();
-        let holder = Holder::authenticated(client);
+        let holder = MemoryHolder::authenticated(client);
         self.handle.admitted(Some(holder)).unwrap();
         drop(serving);
     }
@@ -125,7 +125,7 @@ async fn known_clients_lose_idle_connections_only_the_longest_idle_first() {
     let serving = overflow.connect(1).unwrap();
     // A connection with a request in flight is not idle.
     let _answer = serving.activity.begin();
-    let alice = Holder::authenticated("alice");
+    let alice = MemoryHolder::authenticated("alice");
     serving.handle.admitted(Some(alice)).unwrap();
     let longest = overflow.connect(2).unwrap();
     longest.authenticate("bob");
@@ -141,7 +141,7 @@ async fn known_clients_lose_idle_connections_only_the_longest_idle_first() {
 #[tokio::test(start_paused = true)]
 async fn one_client_leaves_places_to_others_that_wait() {
     let mut overflow = OverflowConnections::new(16);
-    let alice = Holder::authenticated("alice");
+    let alice = MemoryHolder::authenticated("alice");
     let mut busy = Vec::new();
     for _ in 0..16 {
         let one = overflow.connect(1).unwrap();

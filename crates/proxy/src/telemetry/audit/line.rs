@@ -12,6 +12,7 @@ use time::macros::format_description;
 
 use crate::telemetry::escape;
 
+/// Schema of the lines, with its version.
 pub(super) const SCHEMA: &str = "s3proxy.audit/1";
 
 /// RFC 3339, in UTC, with milliseconds.
@@ -26,9 +27,9 @@ pub(super) const ERROR_CODE_BYTES: usize = 128;
 const REASON_BYTES: usize = 512;
 const REQUEST_ID_BYTES: usize = 128;
 
-/// Form in which an object is stored.
+/// Format of a stored object, with its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Stored {
+pub(crate) struct StoredForm {
     pub(crate) format: StoredFormat,
     /// Name, as in envelopes, of the key that wraps the data key. The older formats name none: then
     /// the kind of key that opened it.
@@ -36,7 +37,7 @@ pub(crate) struct Stored {
     pub(crate) key: Option<String>,
 }
 
-impl Stored {
+impl StoredForm {
     /// Makes the value for the proxy's own format.
     pub(crate) fn sealed(key: &str) -> Self {
         Self {
@@ -45,6 +46,7 @@ impl Stored {
         }
     }
 
+    /// Makes the value for an object that is not encrypted.
     pub(crate) fn plaintext() -> Self {
         Self {
             format: StoredFormat::Plaintext,
@@ -64,7 +66,7 @@ pub(crate) enum StoredFormat {
 
 /// Fields about the request, repeated in each of its lines.
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct Head<'a> {
+pub(super) struct LineHead<'a> {
     pub(super) schema: &'static str,
     pub(super) event: Event,
     pub(super) time: &'a str,
@@ -76,7 +78,7 @@ pub(super) struct Head<'a> {
     pub(super) client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) access_key_id: Option<&'a str>,
-    /// There where the signature is of the older version.
+    /// Only for Signature Version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signature_version: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +100,7 @@ pub(super) enum Event {
 #[derive(Serialize)]
 pub(super) struct RequestLine<'a> {
     #[serde(flatten)]
-    pub(super) head: Head<'a>,
+    pub(super) head: LineHead<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) object_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,9 +119,9 @@ pub(super) struct RequestLine<'a> {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) read: Option<&'a Stored>,
+    pub(super) read: Option<&'a StoredForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) written: Option<&'a Stored>,
+    pub(super) written: Option<&'a StoredForm>,
     /// Number of objects that a batch named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) objects: Option<usize>,
@@ -181,11 +183,12 @@ fn cut(mut text: String, bytes: usize) -> String {
 #[derive(Serialize)]
 struct HeadedObject<'a> {
     #[serde(flatten)]
-    head: Head<'a>,
+    head: LineHead<'a>,
     #[serde(flatten)]
     object: &'a ObjectLine,
 }
 
+/// Formats a time as the lines show it.
 pub(super) fn time_text(time: OffsetDateTime) -> String {
     time.format(TIME).expect("every part of it is known")
 }
@@ -194,7 +197,7 @@ pub(super) fn time_text(time: OffsetDateTime) -> String {
 pub(super) fn render(request: &RequestLine<'_>, objects: &[ObjectLine]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(512 * (1 + objects.len()));
     push(&mut lines, request);
-    let head = Head {
+    let head = LineHead {
         event: Event::Object,
         ..request.head
     };

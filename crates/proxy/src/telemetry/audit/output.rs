@@ -10,7 +10,8 @@ use super::AuditError;
 /// File mode: only the proxy's user may read the log.
 const MODE: u32 = 0o600;
 
-pub(super) enum Output {
+/// Destination of the lines.
+pub(super) enum LineOutput {
     Stdout,
     File {
         path: PathBuf,
@@ -20,14 +21,16 @@ pub(super) enum Output {
     Test(Box<dyn Write + Send>),
 }
 
-/// Whether the path denotes another file now.
+/// Result of comparing the open file with the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moved {
-    ToANewFile,
-    No,
+pub(super) enum FileCheck {
+    /// The path denoted another file, or none; the output now writes to that file.
+    Reopened,
+    /// The open file is still the one at the path.
+    Same,
 }
 
-impl Output {
+impl LineOutput {
     pub(super) fn file(path: PathBuf) -> Result<Self, AuditError> {
         match open(&path) {
             Ok(file) => Ok(Self::File { path, file }),
@@ -68,11 +71,11 @@ impl Output {
     }
 
     /// Switches to the file that the path denotes now, if it is not the open one.
-    pub(super) fn follow(&mut self) -> io::Result<Moved> {
+    pub(super) fn follow(&mut self) -> io::Result<FileCheck> {
         let (path, file) = match self {
-            Self::Stdout => return Ok(Moved::No),
+            Self::Stdout => return Ok(FileCheck::Same),
             #[cfg(test)]
-            Self::Test(_) => return Ok(Moved::No),
+            Self::Test(_) => return Ok(FileCheck::Same),
             Self::File { path, file } => (path, file),
         };
         let opened = file.metadata()?;
@@ -80,10 +83,10 @@ impl Output {
         let same = fs::metadata(&*path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
         if same {
-            return Ok(Moved::No);
+            return Ok(FileCheck::Same);
         }
         *file = open(path)?;
-        Ok(Moved::ToANewFile)
+        Ok(FileCheck::Reopened)
     }
 }
 

@@ -71,9 +71,9 @@ fn settings(output: AuditOutput, on_failure: AuditFailure) -> resolved::Audit {
     }
 }
 
-fn log_to(disk: &Disk, on_failure: AuditFailure, places: usize) -> AuditLog {
-    let output = Output::Test(Box::new(disk.clone()));
-    AuditLog::over(output, &settings(AuditOutput::Stdout, on_failure), places).unwrap()
+fn log_to(disk: &Disk, on_failure: AuditFailure, slots: usize) -> AuditLog {
+    let output = LineOutput::Test(Box::new(disk.clone()));
+    AuditLog::over(output, &settings(AuditOutput::Stdout, on_failure), slots).unwrap()
 }
 
 fn log_file(path: &Path) -> AuditLog {
@@ -102,7 +102,7 @@ fn facts<'a>() -> RequestFacts<'a> {
 
 async fn trail(log: &AuditLog) -> AuditTrail {
     let trail = AuditTrail::default();
-    trail.begin(log.place().await.unwrap().expect("there is room"));
+    trail.begin(log.reserve().await.unwrap().expect("there is room"));
     trail
 }
 
@@ -117,7 +117,7 @@ async fn lines_of(
         object_keys: keys,
         ..settings(AuditOutput::Stdout, AuditFailure::Refuse)
     };
-    let log = AuditLog::over(Output::Test(Box::new(disk.clone())), &settings, 10).unwrap();
+    let log = AuditLog::over(LineOutput::Test(Box::new(disk.clone())), &settings, 10).unwrap();
     let mut trail = trail(&log).await;
     notes(&trail).await;
     trail.finish(&facts);
@@ -136,16 +136,16 @@ async fn lines_of(
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_with_all_that_its_steps_noted() {
+async fn a_request_is_one_line_with_the_notes_of_all_its_steps() {
     let lines = lines_of(AuditObjectKeys::Plain, facts(), async |trail| {
         trail.claims("AKID");
         trail.verified("AKID");
         trail.signed_with_version_2();
         trail.admit();
-        trail.answers_version("v2");
+        trail.returns_version("v2");
         trail.copies("from", "its/key", Some("v1"));
-        trail.reads(|| Stored::sealed("local:one"));
-        trail.writes(|| Stored::sealed("vault:transit/two"));
+        trail.reads(|| StoredForm::sealed("local:one"));
+        trail.writes(|| StoredForm::sealed("vault:transit/two"));
     })
     .await;
     assert_eq!(
@@ -177,7 +177,7 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
 }
 
 #[tokio::test]
-async fn whom_a_refused_request_claims_to_be_from_is_bounded_and_told_apart() {
+async fn the_claimed_key_of_a_refused_request_is_bounded_and_kept_apart() {
     // Longer than a reason may be.
     let failure = "x".repeat(600);
     let refused = RequestFacts {
@@ -201,7 +201,7 @@ async fn whom_a_refused_request_claims_to_be_from_is_bounded_and_told_apart() {
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_sends_breaks_a_line_or_steers_a_terminal() {
+async fn a_client_can_neither_break_a_line_nor_control_a_terminal() {
     let nasty = RequestFacts {
         object_key: Some("a\nb\u{7f}c\u{9b}d\u{1b}[2J"),
         ..facts()
@@ -218,7 +218,7 @@ async fn nothing_that_a_client_sends_breaks_a_line_or_steers_a_terminal() {
 }
 
 #[tokio::test]
-async fn what_was_denied_after_it_was_let_in_is_not_allowed() {
+async fn a_request_denied_after_admission_is_not_allowed() {
     let lines = lines_of(AuditObjectKeys::Plain, facts(), async |trail| {
         trail.admit();
         trail.deny();
@@ -248,7 +248,7 @@ async fn every_text_from_outside_is_bounded_in_every_kind_of_line() {
     };
     let lines = lines_of(AuditObjectKeys::Plain, facts, async |trail| {
         trail.claims(&long);
-        trail.asks_version(&long);
+        trail.requests_version(&long);
         trail.copies("from", &long, Some(&long));
         trail.error_code(&long);
         let batch = || {
@@ -311,7 +311,7 @@ async fn each_object_of_a_batch_has_a_line_with_its_own_error() {
 }
 
 #[tokio::test]
-async fn objects_are_not_named_where_the_settings_say_so() {
+async fn objects_are_not_named_if_the_settings_say_so() {
     let lines = lines_of(AuditObjectKeys::Off, facts(), async |trail| {
         trail.copies("from", "its/key", None);
         let batch = || vec![object("folder/k", None, true)];
@@ -336,12 +336,12 @@ async fn requests_are_refused_while_a_full_log_cannot_be_written_and_lines_are_k
         trail(&log).await.finish(&facts());
     }
     disk.is_tried().await;
-    // Time is paused, so the wait for a place is over at once.
-    assert!(log.place().await.is_err());
+    // Time is paused, so the wait for a slot is over at once.
+    assert!(log.reserve().await.is_err());
     disk.set_full(false);
     // The writer sleeps in its own thread, in real time.
     tokio::time::resume();
-    while log.place().await.is_err() {
+    while log.reserve().await.is_err() {
         tokio::task::yield_now().await;
     }
     log.finish().await;
@@ -349,16 +349,16 @@ async fn requests_are_refused_while_a_full_log_cannot_be_written_and_lines_are_k
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_served_without_a_line_where_lines_may_be_dropped() {
+async fn requests_are_served_without_a_line_if_lines_may_be_dropped() {
     let disk = Disk::default();
     disk.set_full(true);
     let log = log_to(&disk, AuditFailure::Drop, 1);
     trail(&log).await.finish(&facts());
     disk.is_tried().await;
-    assert!(matches!(log.place().await, Ok(None)));
+    assert!(matches!(log.reserve().await, Ok(None)));
     disk.set_full(false);
     tokio::time::resume();
-    while !matches!(log.place().await, Ok(Some(_))) {
+    while !matches!(log.reserve().await, Ok(Some(_))) {
         tokio::task::yield_now().await;
     }
     assert_eq!(disk.lines().len(), 1);

@@ -12,33 +12,35 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::line::{self, CopySource, Event, Head, ObjectLine, RequestLine, Stored, shortened};
-use super::{NoPlace, Place};
+use super::line::{
+    self, CopySource, Event, LineHead, ObjectLine, RequestLine, StoredForm, shortened,
+};
+use super::{AuditSlot, AuditUnavailable};
 use crate::config::resolved::AuditObjectKeys;
 
 /// Notes for the lines of one request.
 #[derive(Default)]
 pub(crate) struct AuditTrail {
-    place: OnceLock<Place>,
+    slot: OnceLock<AuditSlot>,
     claimed_access_key_id: OnceLock<String>,
     access_key_id: OnceLock<String>,
     signature_version: OnceLock<u8>,
-    asked_version: OnceLock<String>,
-    answered_version: OnceLock<String>,
+    requested_version: OnceLock<String>,
+    response_version: OnceLock<String>,
     source: OnceLock<CopySource>,
     admitted: AtomicBool,
     denied: AtomicBool,
     error_code: OnceLock<String>,
-    read: OnceLock<Stored>,
-    written: OnceLock<Stored>,
-    batch: OnceLock<Batch>,
+    read: OnceLock<StoredForm>,
+    written: OnceLock<StoredForm>,
+    batch: OnceLock<BatchObjects>,
     batch_errors: OnceLock<BatchErrors>,
 }
 
 /// Objects of a batch.
-struct Batch {
+struct BatchObjects {
     lines: Vec<ObjectLine>,
-    place: Option<OwnedSemaphorePermit>,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 /// Object key, version id and error code of the backend, per object.
@@ -64,12 +66,12 @@ pub(crate) struct RequestFacts<'a> {
 
 impl AuditTrail {
     /// Marks the request as audited from now on.
-    pub(crate) fn begin(&self, place: Place) {
-        let _ = self.place.set(place);
+    pub(crate) fn begin(&self, slot: AuditSlot) {
+        let _ = self.slot.set(slot);
     }
 
     fn is_kept(&self) -> bool {
-        self.place.get().is_some()
+        self.slot.get().is_some()
     }
 
     fn note<T>(&self, field: &OnceLock<T>, make: impl FnOnce() -> T) {
@@ -90,28 +92,28 @@ impl AuditTrail {
         self.note(&self.access_key_id, || access_key_id.to_owned());
     }
 
-    /// The signature is one of Version 2.
+    /// Notes that the signature is of Version 2.
     pub(crate) fn signed_with_version_2(&self) {
         self.note(&self.signature_version, || 2);
     }
 
-    /// The version that the request names.
-    pub(crate) fn asks_version(&self, version: &str) {
-        self.note(&self.asked_version, || {
+    /// Notes the version that the request names.
+    pub(crate) fn requests_version(&self, version: &str) {
+        self.note(&self.requested_version, || {
             shortened(version, line::VERSION_ID_BYTES).to_owned()
         });
     }
 
     /// Notes the version that the response names.
-    pub(crate) fn answers_version(&self, version: &str) {
-        self.note(&self.answered_version, || {
+    pub(crate) fn returns_version(&self, version: &str) {
+        self.note(&self.response_version, || {
             shortened(version, line::VERSION_ID_BYTES).to_owned()
         });
     }
 
     /// Notes the source of a copy.
     pub(crate) fn copies(&self, bucket: &str, object_key: &str, version: Option<&str>) {
-        let names_objects = |place: &Place| match place.object_keys() {
+        let names_objects = |slot: &AuditSlot| match slot.object_keys() {
             AuditObjectKeys::Plain => true,
             AuditObjectKeys::Off => false,
         };
@@ -119,9 +121,9 @@ impl AuditTrail {
             let source = CopySource {
                 bucket: bucket.to_owned(),
                 object_key: self
-                    .place
+                    .slot
                     .get()
-                    .filter(|place| names_objects(place))
+                    .filter(|slot| names_objects(slot))
                     .map(|_| object_key.to_owned()),
                 version_id: version.map(str::to_owned),
             };
@@ -139,6 +141,7 @@ impl AuditTrail {
         self.denied.store(true, Ordering::Relaxed);
     }
 
+    /// Notes the S3 error code of the response.
     pub(crate) fn error_code(&self, code: &str) {
         self.note(&self.error_code, || {
             shortened(code, line::ERROR_CODE_BYTES).to_owned()
@@ -146,12 +149,12 @@ impl AuditTrail {
     }
 
     /// Notes the form of an object that was opened.
-    pub(crate) fn reads(&self, stored: impl FnOnce() -> Stored) {
+    pub(crate) fn reads(&self, stored: impl FnOnce() -> StoredForm) {
         self.note(&self.read, stored);
     }
 
     /// Notes the form in which the request's object is stored.
-    pub(crate) fn writes(&self, stored: impl FnOnce() -> Stored) {
+    pub(crate) fn writes(&self, stored: impl FnOnce() -> StoredForm) {
         self.note(&self.written, stored);
     }
 
@@ -159,16 +162,16 @@ impl AuditTrail {
     pub(crate) async fn begin_batch(
         &self,
         lines: impl FnOnce() -> Vec<ObjectLine>,
-    ) -> Result<(), NoPlace> {
-        let Some(place) = self.place.get() else {
+    ) -> Result<(), AuditUnavailable> {
+        let Some(slot) = self.slot.get() else {
             return Ok(());
         };
         let lines: Vec<_> = lines().into_iter().map(ObjectLine::bounded).collect();
-        let place = match place.object_keys() {
+        let slot = match slot.object_keys() {
             AuditObjectKeys::Off => None,
-            AuditObjectKeys::Plain => place.more(lines.len()).await?,
+            AuditObjectKeys::Plain => slot.more(lines.len()).await?,
         };
-        let _ = self.batch.set(Batch { lines, place });
+        let _ = self.batch.set(BatchObjects { lines, slot });
         Ok(())
     }
 
@@ -179,12 +182,12 @@ impl AuditTrail {
 
     /// Queues the lines, if the request is audited.
     pub(crate) fn finish(&mut self, facts: &RequestFacts<'_>) {
-        let Some(place) = self.place.take() else {
+        let Some(slot) = self.slot.take() else {
             return;
         };
         let (number, mut objects, more) = match self.batch.take() {
             None => (None, Vec::new(), None),
-            Some(Batch { lines, place }) => (Some(lines.len()), lines, place),
+            Some(BatchObjects { lines, slot }) => (Some(lines.len()), lines, slot),
         };
         // Lost lines are not written, but their number is.
         if more.is_none() {
@@ -197,12 +200,12 @@ impl AuditTrail {
         let time = line::time_text(OffsetDateTime::now_utc() - facts.duration);
         let remote_address = facts.peer.to_string();
         let mut request = self.request_line(facts, (&time, &remote_address), number);
-        match place.object_keys() {
+        match slot.object_keys() {
             AuditObjectKeys::Plain => {}
             AuditObjectKeys::Off => request.object_key = None,
         }
         let lines = line::render(&request.bounded(), &objects);
-        place.fill(lines, more);
+        slot.fill(lines, more);
     }
 
     fn request_line<'a>(
@@ -216,7 +219,7 @@ impl AuditTrail {
         let denied = self.denied.load(Ordering::Relaxed);
         let status = facts.status;
         RequestLine {
-            head: Head {
+            head: LineHead {
                 schema: line::SCHEMA,
                 event: Event::Request,
                 time,
@@ -231,7 +234,7 @@ impl AuditTrail {
                 bucket: facts.bucket,
             },
             object_key: facts.object_key,
-            version_id: text(&self.answered_version).or_else(|| text(&self.asked_version)),
+            version_id: text(&self.response_version).or_else(|| text(&self.requested_version)),
             source: self.source.get(),
             allowed: self.admitted.load(Ordering::Relaxed) && !denied,
             status: (status != 0).then_some(status),

@@ -2,7 +2,7 @@
 //!
 //! Queued lines are written at once. A failed write is retried every second, from the byte at which
 //! it stopped, until it succeeds: queued lines are lost only with the process. Meanwhile the
-//! queue's places run out, which makes requests wait. A file that was moved away is replaced within
+//! queue's slots run out, which makes requests wait. A file that was moved away is replaced within
 //! a second, or on request.
 
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::super::seldom::Seldom;
+use super::super::log_rate_limit::LogRateLimit;
 use super::Message;
-use super::output::{Moved, Output};
+use super::output::{FileCheck, LineOutput};
 
 /// Number of bytes after which no further lines join a write.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -24,20 +24,23 @@ const BATCH_BYTES: usize = 256 * 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 
 struct Writer {
-    output: Output,
+    output: LineOutput,
     stuck: Arc<AtomicBool>,
     looked: Instant,
-    failures: Seldom,
+    failures: LogRateLimit,
 }
 
 /// Starts the thread. It ends with the last sender.
-pub(super) fn start(output: Output, stuck: Arc<AtomicBool>) -> std::io::Result<Sender<Message>> {
+pub(super) fn start(
+    output: LineOutput,
+    stuck: Arc<AtomicBool>,
+) -> std::io::Result<Sender<Message>> {
     let (sender, receiver) = mpsc::channel();
     let writer = Writer {
         output,
         stuck,
         looked: Instant::now(),
-        failures: Seldom::default(),
+        failures: LogRateLimit::default(),
     };
     thread::Builder::new()
         .name("audit".to_owned())
@@ -47,30 +50,30 @@ pub(super) fn start(output: Output, stuck: Arc<AtomicBool>) -> std::io::Result<S
 
 /// Lines that are written together.
 #[derive(Default)]
-struct Batch {
+struct WriteBatch {
     bytes: Vec<u8>,
-    places: Vec<OwnedSemaphorePermit>,
+    slots: Vec<OwnedSemaphorePermit>,
 }
 
-enum Order {
+enum WriterCommand {
     Reopen,
     Flushed(oneshot::Sender<()>),
 }
 
-impl Batch {
+impl WriteBatch {
     /// Takes one message, and the queued ones after it up to an order.
-    fn gather(first: Message, receiver: &Receiver<Message>) -> (Self, Option<Order>) {
+    fn gather(first: Message, receiver: &Receiver<Message>) -> (Self, Option<WriterCommand>) {
         let mut batch = Self::default();
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
-                Message::Lines(lines, place) => {
+                Message::Lines(lines, slot) => {
                     batch.bytes.extend_from_slice(&lines);
-                    batch.places.push(place);
+                    batch.slots.push(slot);
                 }
                 // An order ends the batch: the lines before it must go to the old file.
-                Message::Reopen => return (batch, Some(Order::Reopen)),
-                Message::Flush(done) => return (batch, Some(Order::Flushed(done))),
+                Message::Reopen => return (batch, Some(WriterCommand::Reopen)),
+                Message::Flush(done) => return (batch, Some(WriterCommand::Flushed(done))),
             }
             next = if batch.bytes.len() < BATCH_BYTES {
                 receiver.try_recv().ok()
@@ -85,16 +88,16 @@ impl Batch {
 impl Writer {
     fn run(mut self, receiver: &Receiver<Message>) {
         while let Ok(first) = receiver.recv() {
-            let (batch, order) = Batch::gather(first, receiver);
+            let (batch, order) = WriteBatch::gather(first, receiver);
             self.write(&batch.bytes);
-            // Release the places only now that their lines are written.
-            drop(batch.places);
+            // Release the slots only now that their lines are written.
+            drop(batch.slots);
             match order {
                 None => {}
-                Some(Order::Reopen) => {
+                Some(WriterCommand::Reopen) => {
                     self.follow();
                 }
-                Some(Order::Flushed(done)) => {
+                Some(WriterCommand::Flushed(done)) => {
                     // The receiver may have timed out.
                     let _ = done.send(());
                 }
@@ -122,7 +125,7 @@ impl Writer {
             // Sleeping is fine: this thread does nothing else.
             thread::sleep(PAUSE);
             // A line that was cut off in the old file is written again, whole, into the new one.
-            if self.follow() == Moved::ToANewFile {
+            if self.follow() == FileCheck::Reopened {
                 written = line_start(bytes, written);
             }
         }
@@ -130,20 +133,20 @@ impl Writer {
 
     fn failed(&self, error: &std::io::Error) {
         self.stuck.store(true, Ordering::Relaxed);
-        if let Some(times) = self.failures.turn() {
-            tracing::error!(%error, times, "the audit log cannot be written; trying again");
+        if let Some(times) = self.failures.count() {
+            tracing::error!(%error, times, "the audit log cannot be written; retrying");
         }
     }
 
-    fn follow(&mut self) -> Moved {
+    fn follow(&mut self) -> FileCheck {
         self.looked = Instant::now();
         match self.output.follow() {
             Ok(moved) => moved,
             Err(error) => {
-                if self.failures.turn().is_some() {
-                    tracing::error!(%error, "the audit log's file cannot be opened anew");
+                if self.failures.count().is_some() {
+                    tracing::error!(%error, "cannot reopen the file of the audit log");
                 }
-                Moved::No
+                FileCheck::Same
             }
         }
     }
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_was_cut_off_begins_anew_in_a_new_file() {
+    fn a_line_that_was_cut_off_is_written_whole_to_the_new_file() {
         let lines = b"one\ntwo\nthree\n";
         for (position, start) in [(0, 0), (2, 0), (4, 4), (6, 4), (14, 14)] {
             assert_eq!(line_start(lines, position), start, "{position}");

@@ -20,7 +20,7 @@ pub(crate) const BUCKETS: &[f64] = &[
 /// Interval between two drains of the samples.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// Why metrics are not available.
+/// Failure to start metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
     /// The exporter refuses its settings.
@@ -72,6 +72,7 @@ impl Exporter {
     }
 }
 
+/// Makes a recorder with the buckets of all histograms.
 pub(super) fn recorder() -> Result<PrometheusRecorder, BuildError> {
     Ok(PrometheusBuilder::new()
         .set_buckets(BUCKETS)?

@@ -19,43 +19,43 @@ pub(super) const ALL: &[ProcessMetric] = &[
     ProcessMetric {
         name: "process_cpu_seconds_total",
         kind: "counter",
-        help: "Processor time of the process, user and system, in seconds.",
+        help: "CPU time of the process, user and system, in seconds.",
         value: |process| Some(process.ticks()? / clock_ticks()),
     },
     ProcessMetric {
         name: "process_resident_memory_bytes",
         kind: "gauge",
-        help: "Memory of the process that is in RAM.",
+        help: "Resident memory of the process.",
         value: |process| Some(process.field(RESIDENT_PAGES)? * page_bytes()),
     },
     ProcessMetric {
         name: "process_virtual_memory_bytes",
         kind: "gauge",
-        help: "Address space of the process.",
+        help: "Virtual memory of the process.",
         value: |process| process.field(VIRTUAL_BYTES),
     },
     ProcessMetric {
         name: "process_threads",
         kind: "gauge",
-        help: "Threads of the process.",
+        help: "Number of threads.",
         value: |process| process.field(THREADS),
     },
     ProcessMetric {
         name: "process_start_time_seconds",
         kind: "gauge",
-        help: "When the process started, in seconds since 1970.",
+        help: "Start time of the process, in seconds since 1970.",
         value: |process| Some(booted()? + process.field(START_TICKS)? / clock_ticks()),
     },
     ProcessMetric {
         name: "process_open_fds",
         kind: "gauge",
-        help: "File descriptors that are open.",
+        help: "Open file descriptors.",
         value: |_| open_descriptors(),
     },
     ProcessMetric {
         name: "process_max_fds",
         kind: "gauge",
-        help: "File descriptors that the process may have open.",
+        help: "Limit on open file descriptors.",
         value: |_| most_descriptors(),
     },
 ];
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_tells_of_itself() {
+    fn metrics_of_this_process_are_plausible() {
         let text = render();
         let value = |name: &str| -> f64 {
             let line = text.lines().find_map(|line| line.strip_prefix(name));

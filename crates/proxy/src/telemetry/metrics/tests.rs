@@ -38,9 +38,9 @@ fn everything() {
     key_cache_hit();
     key_cache_missed();
     backend_request_ended("GetObject", status_text(200), took);
-    backend_retried(Retry::Timeout);
+    backend_retried(RetryReason::Timeout);
     certificate(time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(9));
-    config_reloaded(Reload::Failure);
+    config_reloaded(ReloadResult::Failure);
     throttled(Limit::Memory);
     audit_lost(1);
     panicked();
@@ -107,7 +107,7 @@ fn names_follow_the_conventions_of_prometheus() {
 }
 
 #[test]
-fn failures_are_there_as_zeros_before_the_first_one() {
+fn failure_counters_exist_at_zero_before_the_first_failure() {
     let text = counted(|| {});
     for line in [
         "s3proxy_open_failures_total{kind=\"tampered\"} 0",
@@ -123,7 +123,7 @@ fn failures_are_there_as_zeros_before_the_first_one() {
 }
 
 #[test]
-fn a_gauge_comes_back_when_its_guard_is_dropped() {
+fn a_gauge_is_lowered_when_its_guard_is_dropped() {
     let text = counted(|| {
         let kept = body_memory(100);
         drop(body_memory(23));
@@ -149,7 +149,7 @@ fn requests_are_counted_in_fixed_buckets() {
 }
 
 #[test]
-fn codes_that_http_does_not_register_are_told_by_their_class() {
+fn unregistered_status_codes_are_counted_by_class() {
     for (status, text) in [
         (200, "200"),
         (503, "503"),
@@ -162,7 +162,7 @@ fn codes_that_http_does_not_register_are_told_by_their_class() {
 }
 
 #[test]
-fn the_page_tells_of_every_metric() {
+fn the_page_documents_every_metric() {
     let page = reference::markdown();
     for metric in declared::ALL {
         assert!(

@@ -8,41 +8,42 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use super::over_http::LastFailure;
-use crate::telemetry::seldom::Seldom;
+use super::collector_client::LastFailure;
+use crate::telemetry::log_rate_limit::LogRateLimit;
 
-pub(super) struct Patient {
+/// Exporter that logs failures at most once a minute.
+pub(super) struct RateLimitedExporter {
     inner: Otlp,
-    failures: Seldom,
+    failures: LogRateLimit,
     /// Reason that the exporter does not report itself.
     last_failure: LastFailure,
 }
 
-impl Patient {
+impl RateLimitedExporter {
     pub(super) fn new(inner: Otlp, last_failure: LastFailure) -> Self {
         Self {
             inner,
-            failures: Seldom::default(),
+            failures: LogRateLimit::default(),
             last_failure,
         }
     }
 }
 
-impl std::fmt::Debug for Patient {
+impl std::fmt::Debug for RateLimitedExporter {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Patient")
+        formatter.write_str("RateLimitedExporter")
     }
 }
 
-impl SpanExporter for Patient {
+impl SpanExporter for RateLimitedExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let exported = self.inner.export(batch).await;
         if let Err(error) = &exported
-            && let Some(times) = self.failures.turn()
+            && let Some(times) = self.failures.count()
         {
             let reason = self.last_failure.take();
-            tracing::warn!(%error, reason, times, spans, "the collector did not take traces; they are lost");
+            tracing::warn!(%error, reason, times, spans, "could not send traces to the collector; they are lost");
         }
         exported
     }

@@ -71,18 +71,18 @@ fn attribute(span: &SpanData, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_request_to_the_backend_is_below_the_clients_request_and_told_of_it() {
+fn a_request_to_the_backend_is_a_child_of_the_clients_request_and_carries_its_trace() {
     let kept = Kept::default();
     // The proxy samples nothing by itself; the client's flag decides.
     let (trace, context) = begin(&kept.traces(0.0), &claimed("01"), Trust::Client);
     let mut sent = HeaderMap::new();
     {
         let _current = context.attach();
-        let traced = Traced::current();
+        let traced = ParentTrace::current();
         let first = traced.attempt(&Method::GET, "backend", 443);
         first.answered(StatusCode::SERVICE_UNAVAILABLE, None);
         let second = traced.attempt(&Method::GET, "backend", 443);
-        second.tell(&mut sent);
+        second.propagate(&mut sent);
         second.answered(StatusCode::OK, Some("ID"));
     }
     assert_eq!(trace.trace_id().as_deref(), Some(TRACE));
@@ -110,13 +110,13 @@ fn a_request_to_the_backend_is_below_the_clients_request_and_told_of_it() {
 }
 
 #[test]
-fn what_a_trusted_client_does_not_sample_is_passed_on_and_not_recorded() {
+fn an_unsampled_trace_of_a_trusted_client_is_propagated_and_not_recorded() {
     let kept = Kept::default();
     let (trace, context) = begin(&kept.traces(1.0), &claimed("00"), Trust::Client);
     let _current = context.attach();
     let mut sent = HeaderMap::new();
-    let attempt = Traced::current().attempt(&Method::GET, "backend", 443);
-    attempt.tell(&mut sent);
+    let attempt = ParentTrace::current().attempt(&Method::GET, "backend", 443);
+    attempt.propagate(&mut sent);
     drop(attempt);
     trace.end(&end(200, "complete"));
     let told = sent["traceparent"].to_str().unwrap();
@@ -128,7 +128,7 @@ fn what_a_trusted_client_does_not_sample_is_passed_on_and_not_recorded() {
 }
 
 #[test]
-fn nobody_is_sampled_for_having_asked_who_proved_nothing() {
+fn an_unauthenticated_client_cannot_choose_to_be_sampled() {
     let kept = Kept::default();
     let (trace, _) = begin(&kept.traces(0.0), &claimed("01"), Trust::Nobody);
     trace.end(&end(403, "complete"));
@@ -146,7 +146,7 @@ fn nobody_is_sampled_for_having_asked_who_proved_nothing() {
 }
 
 #[test]
-fn only_what_is_the_proxys_own_fault_is_a_failed_request() {
+fn only_the_proxys_own_faults_make_a_failed_span() {
     let kept = Kept::default();
     let traces = kept.traces(1.0);
     // 404 is a fault of the client, the others are not.
@@ -190,15 +190,15 @@ async fn a_call_that_is_cut_off_ends_its_span() {
 }
 
 #[tokio::test]
-async fn nothing_is_made_where_nothing_is_traced() {
+async fn without_tracing_no_span_is_made() {
     let off = Traces(None);
     let (trace, context) = begin(&off, &claimed("01"), Trust::Client);
     assert!(!context.has_active_span() && trace.trace_id().is_none());
     let _current = context.attach();
     let mut sent = HeaderMap::new();
-    Traced::current()
+    ParentTrace::current()
         .attempt(&Method::GET, "backend", 443)
-        .tell(&mut sent);
+        .propagate(&mut sent);
     assert_eq!(sent.len(), 0);
     assert_eq!(
         call("open", "k", |()| "failed", async { Ok(1) }).await,

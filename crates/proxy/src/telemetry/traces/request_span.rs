@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 
-use super::{Traces, parent};
+use super::{Traces, trace_context};
 
 /// Whether the client's claimed trace is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Traces {
     pub(crate) fn arrival(&self, method: &Method, headers: &HeaderMap) -> Option<Arrival> {
         self.0.as_ref().map(|_| Arrival {
             method: known_method(method),
-            parent: parent::read(headers),
+            parent: trace_context::read(headers),
         })
     }
 

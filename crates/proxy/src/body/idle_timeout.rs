@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 /// A timeout that restarts with every byte, and costs nothing while bytes flow.
-pub(crate) struct Stall {
+pub(crate) struct IdleTimeout {
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     moved: bool,
 }
 
-impl Stall {
+impl IdleTimeout {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -23,8 +23,8 @@ impl Stall {
         }
     }
 
-    /// Records that a byte moved.
-    pub(crate) fn progress(&mut self) {
+    /// Records progress, which restarts the timeout.
+    pub(crate) fn restart(&mut self) {
         self.moved = true;
     }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::idle_timeout::IdleTimeout;
 use super::pressure::Pressure;
-use super::stall::Stall;
 use crate::telemetry::metrics::{self, Limit};
 
 /// Interval of the checks, and the most that one pause counts for.
@@ -27,11 +27,11 @@ const SENDING_WINDOW: Duration = Duration::from_secs(3);
 
 /// Time over which the rate of a receiving client is measured. Longer, since the system's send
 /// buffers empty in large steps with no visible progress in between.
-const TAKING_WINDOW: Duration = Duration::from_secs(20);
+const RECEIVING_WINDOW: Duration = Duration::from_secs(20);
 
-/// Demands on clients.
+/// Limits on the pace of clients.
 #[derive(Clone)]
-pub(crate) struct Patience {
+pub(crate) struct PaceLimits {
     /// Longest time without progress.
     pub(crate) silence: Duration,
     /// Least rate in bytes per second, enforced while other requests wait for memory.
@@ -39,8 +39,8 @@ pub(crate) struct Patience {
     pub(crate) pressure: Arc<Pressure>,
 }
 
-impl Patience {
-    /// Demands without a least rate.
+impl PaceLimits {
+    /// Limits without a least rate.
     #[cfg(test)]
     pub(crate) fn with_silence(silence: Duration) -> Self {
         Self {
@@ -51,22 +51,22 @@ impl Patience {
     }
 }
 
-/// Why a client is not waited for any longer.
+/// Reason to end a body because of its client's pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Impatience {
+pub(crate) enum PaceViolation {
     /// No byte moved for too long.
-    Silence,
+    Idle,
     /// Too little moved while other requests waited.
-    Slowness,
+    TooSlow,
 }
 
-/// Watch over one body.
-pub(crate) struct Pace {
-    patience: Patience,
+/// Pace of one body, measured against the limits.
+pub(crate) struct ClientPace {
+    limits: PaceLimits,
     window: Duration,
-    stall: Stall,
+    idle_timeout: IdleTimeout,
     tick: Option<Pin<Box<Sleep>>>,
-    /// When the client was last seen to be waited for.
+    /// Start of the current wait for the client.
     waiting_since: Option<Instant>,
     /// Number of bytes moved in the current window.
     moved_bytes: usize,
@@ -75,23 +75,23 @@ pub(crate) struct Pace {
     slow: bool,
 }
 
-impl Pace {
+impl ClientPace {
     /// Watches a client that sends a body.
-    pub(crate) fn of_sender(patience: Patience) -> Self {
-        Self::new(patience, SENDING_WINDOW)
+    pub(crate) fn for_sender(limits: PaceLimits) -> Self {
+        Self::new(limits, SENDING_WINDOW)
     }
 
     /// Watches a client that receives a response.
-    pub(crate) fn of_taker(patience: Patience) -> Self {
-        Self::new(patience, TAKING_WINDOW)
+    pub(crate) fn for_receiver(limits: PaceLimits) -> Self {
+        Self::new(limits, RECEIVING_WINDOW)
     }
 
-    fn new(patience: Patience, window: Duration) -> Self {
+    fn new(limits: PaceLimits, window: Duration) -> Self {
         Self {
             // With a longer window the timeout would always come first.
-            window: window.min(patience.silence),
-            stall: Stall::new(patience.silence),
-            patience,
+            window: window.min(limits.silence),
+            idle_timeout: IdleTimeout::new(limits.silence),
+            limits,
             tick: None,
             waiting_since: None,
             moved_bytes: 0,
@@ -102,7 +102,7 @@ impl Pace {
 
     /// Records progress.
     pub(crate) fn moved(&mut self, bytes: usize) {
-        self.stall.progress();
+        self.idle_timeout.restart();
         self.moved_bytes = self.moved_bytes.saturating_add(bytes);
         if let Some(since) = self.waiting_since.take() {
             self.count(since.elapsed());
@@ -110,20 +110,20 @@ impl Pace {
     }
 
     /// Must be polled whenever the client is waited for.
-    pub(crate) fn poll_impatience(&mut self, context: &mut Context<'_>) -> Poll<Impatience> {
+    pub(crate) fn poll_violation(&mut self, context: &mut Context<'_>) -> Poll<PaceViolation> {
         // Silence first: it ends a body also without a least rate.
-        if self.stall.poll_elapsed(context).is_ready() {
-            return Poll::Ready(Impatience::Silence);
+        if self.idle_timeout.poll_elapsed(context).is_ready() {
+            return Poll::Ready(PaceViolation::Idle);
         }
-        if self.patience.least_rate.is_none() {
+        if self.limits.least_rate.is_none() {
             return Poll::Pending;
         }
         if let Some(since) = self.waiting_since.replace(Instant::now()) {
             self.count(since.elapsed());
         }
-        if self.slow && self.patience.pressure.takes_one() {
+        if self.slow && self.limits.pressure.takes_one() {
             metrics::throttled(Limit::BodyRate);
-            return Poll::Ready(Impatience::Slowness);
+            return Poll::Ready(PaceViolation::TooSlow);
         }
         self.wake_at_next_tick(context);
         Poll::Pending
@@ -134,7 +134,7 @@ impl Pace {
     fn count(&mut self, waited: Duration) {
         self.waited += waited.min(TICK);
         if self.waited >= self.window {
-            let least = self.patience.least_rate.map_or(0, NonZeroUsize::get);
+            let least = self.limits.least_rate.map_or(0, NonZeroUsize::get);
             let milliseconds = self.waited.as_millis();
             // In integers, without rounding: bytes per millisecond against the least rate.
             self.slow = (self.moved_bytes as u128) * 1000 < (least as u128) * milliseconds;
@@ -161,25 +161,29 @@ mod tests {
     /// Ten ticks.
     const SILENCE: Duration = Duration::from_secs(10);
 
-    fn patience(pressure: &Arc<Pressure>) -> Patience {
-        Patience {
+    fn limits(pressure: &Arc<Pressure>) -> PaceLimits {
+        PaceLimits {
             silence: SILENCE,
             least_rate: NonZeroUsize::new(1000),
             pressure: Arc::clone(pressure),
         }
     }
 
-    fn pace(pressure: &Arc<Pressure>) -> Pace {
-        Pace::of_taker(patience(pressure))
+    fn pace(pressure: &Arc<Pressure>) -> ClientPace {
+        ClientPace::for_receiver(limits(pressure))
     }
 
     /// Simulates a client that moves `bytes` every 100 ms, for as long as it is tolerated.
-    async fn put_up_with(pace: &mut Pace, bytes: usize, time: Duration) -> Option<Impatience> {
+    async fn tolerate(
+        pace: &mut ClientPace,
+        bytes: usize,
+        time: Duration,
+    ) -> Option<PaceViolation> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             let next = tokio::time::sleep(Duration::from_millis(100));
             tokio::select! {
-                why = std::future::poll_fn(|context| pace.poll_impatience(context)) => {
+                why = std::future::poll_fn(|context| pace.poll_violation(context)) => {
                     return Some(why);
                 }
                 () = next => pace.moved(bytes),
@@ -189,13 +193,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_body_goes_when_others_wait_and_not_before() {
+    async fn a_slow_body_is_ended_when_others_wait_and_not_before() {
         let pressure = Arc::new(Pressure::default());
         let mut slow = pace(&pressure);
-        assert_eq!(put_up_with(&mut slow, 1, 10 * SILENCE).await, None);
+        assert_eq!(tolerate(&mut slow, 1, 10 * SILENCE).await, None);
         let _wanted = pressure.want(1);
-        let why = put_up_with(&mut slow, 1, 2 * TICK).await;
-        assert_eq!(why, Some(Impatience::Slowness));
+        let why = tolerate(&mut slow, 1, 2 * TICK).await;
+        assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
     #[tokio::test(start_paused = true)]
@@ -204,7 +208,7 @@ mod tests {
         let _wanted = pressure.want(usize::MAX / 2);
         let mut steady = pace(&pressure);
         // 110 bytes every 100 ms, a little more than the least rate.
-        assert_eq!(put_up_with(&mut steady, 110, 10 * SILENCE).await, None);
+        assert_eq!(tolerate(&mut steady, 110, 10 * SILENCE).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -212,31 +216,31 @@ mod tests {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
         let mut new = pace(&pressure);
-        assert_eq!(put_up_with(&mut new, 1, 9 * TICK).await, None);
-        let why = put_up_with(&mut new, 1, 3 * TICK).await;
-        assert_eq!(why, Some(Impatience::Slowness));
+        assert_eq!(tolerate(&mut new, 1, 9 * TICK).await, None);
+        let why = tolerate(&mut new, 1, 3 * TICK).await;
+        assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_sender_goes_within_seconds() {
+    async fn a_slow_sender_is_ended_within_seconds() {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
-        let mut sender = Pace::of_sender(patience(&pressure));
-        let why = put_up_with(&mut sender, 1, 5 * TICK).await;
-        assert_eq!(why, Some(Impatience::Slowness));
+        let mut sender = ClientPace::for_sender(limits(&pressure));
+        let why = tolerate(&mut sender, 1, 5 * TICK).await;
+        assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_a_body_whether_or_not_others_wait() {
         let mut silent = pace(&Arc::default());
         let started = Instant::now();
-        let why = std::future::poll_fn(|context| silent.poll_impatience(context)).await;
-        assert_eq!(why, Impatience::Silence);
+        let why = std::future::poll_fn(|context| silent.poll_violation(context)).await;
+        assert_eq!(why, PaceViolation::Idle);
         assert!(started.elapsed() < SILENCE + TICK);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_backend_takes_is_not_the_clients_fault() {
+    async fn time_spent_by_the_backend_does_not_count_against_the_client() {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
         let mut pace = pace(&pressure);
@@ -244,7 +248,7 @@ mod tests {
             // The client is waited for, its bytes arrive, and then the body is not polled for long.
             let asked = tokio::time::timeout(
                 Duration::from_millis(1),
-                std::future::poll_fn(|context| pace.poll_impatience(context)),
+                std::future::poll_fn(|context| pace.poll_violation(context)),
             );
             assert!(asked.await.is_err());
             tokio::time::sleep(9 * TICK).await;

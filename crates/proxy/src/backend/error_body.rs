@@ -13,7 +13,7 @@ use tokio::time::timeout;
 const BOUND: usize = 64 * 1024;
 
 /// Start of a body, with the rest.
-pub(super) struct Peeked {
+pub(super) struct PeekedBody {
     pub(super) start: Bytes,
     /// `None` if the start is the whole body.
     pub(super) rest: Option<Incoming>,
@@ -22,10 +22,11 @@ pub(super) struct Peeked {
 #[derive(Debug)]
 pub(super) enum PeekError {
     Broken(hyper::Error),
-    Silent,
+    TimedOut,
 }
 
-pub(super) async fn peek(mut body: Incoming, silence: Duration) -> Result<Peeked, PeekError> {
+/// Reads the start of a body, with a timeout on each frame.
+pub(super) async fn peek(mut body: Incoming, silence: Duration) -> Result<PeekedBody, PeekError> {
     let mut start = BytesMut::new();
     while start.len() < BOUND {
         match timeout(silence, body.frame()).await {
@@ -35,16 +36,16 @@ pub(super) async fn peek(mut body: Incoming, silence: Duration) -> Result<Peeked
                 }
             }
             Ok(None) => {
-                return Ok(Peeked {
+                return Ok(PeekedBody {
                     start: start.freeze(),
                     rest: None,
                 });
             }
             Ok(Some(Err(error))) => return Err(PeekError::Broken(error)),
-            Err(_) => return Err(PeekError::Silent),
+            Err(_) => return Err(PeekError::TimedOut),
         }
     }
-    Ok(Peeked {
+    Ok(PeekedBody {
         start: start.freeze(),
         rest: Some(body),
     })

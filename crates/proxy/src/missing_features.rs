@@ -1,8 +1,8 @@
 //! Requests for features that the backend lacks (`backend.lacks`).
 //!
-//! Of such a feature nothing is sent: a header whose value is S3's default asks for nothing and is
-//! dropped, and so is one that only permits something. A request that needs the feature is refused,
-//! so that nobody takes an object for tagged or locked that is not.
+//! Nothing about such a feature is sent. A header with S3's default value, or one that only permits
+//! something, is dropped. A request that needs the feature is refused, so that no client believes
+//! an object to be tagged or locked that is not.
 
 use http::HeaderMap;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -10,23 +10,23 @@ use s3proxy_protocol::operation::Operation;
 
 use crate::config::resolved::Feature;
 
-/// How S3 speaks of a feature.
-struct Wire {
+/// Sub-resources and headers that belong to a feature.
+struct FeatureNames {
     sub_resources: &'static [&'static str],
-    /// Names of headers, or their beginnings where they end in `-`.
+    /// Names of headers; one that ends in `-` is a prefix.
     headers: &'static [&'static str],
-    /// Values that ask for nothing, by the header's name; `*` is any value.
+    /// Values that request nothing, by header name; `*` is any value.
     defaults: &'static [(&'static str, &'static str)],
 }
 
-fn wire(feature: Feature) -> Wire {
+fn names_of(feature: Feature) -> FeatureNames {
     match feature {
-        Feature::Tagging => Wire {
+        Feature::Tagging => FeatureNames {
             sub_resources: &["tagging"],
             headers: &["x-amz-tagging", "x-amz-tagging-directive"],
             defaults: &[("x-amz-tagging-directive", "*")],
         },
-        Feature::Acl => Wire {
+        Feature::Acl => FeatureNames {
             sub_resources: &["acl"],
             headers: &["x-amz-acl", "x-amz-grant-"],
             defaults: &[
@@ -34,7 +34,7 @@ fn wire(feature: Feature) -> Wire {
                 ("x-amz-acl", "bucket-owner-full-control"),
             ],
         },
-        Feature::ObjectLock => Wire {
+        Feature::ObjectLock => FeatureNames {
             sub_resources: &["object-lock", "retention", "legal-hold"],
             headers: &[
                 "x-amz-object-lock-",
@@ -47,7 +47,7 @@ fn wire(feature: Feature) -> Wire {
                 ("x-amz-bypass-governance-retention", "*"),
             ],
         },
-        Feature::ServerSideEncryption => Wire {
+        Feature::ServerSideEncryption => FeatureNames {
             sub_resources: &[],
             headers: &[
                 "x-amz-server-side-encryption",
@@ -60,7 +60,7 @@ fn wire(feature: Feature) -> Wire {
                 ("x-amz-server-side-encryption-bucket-key-enabled", "false"),
             ],
         },
-        Feature::BucketOwner => Wire {
+        Feature::BucketOwner => FeatureNames {
             sub_resources: &[],
             headers: &[
                 "x-amz-expected-bucket-owner",
@@ -68,18 +68,18 @@ fn wire(feature: Feature) -> Wire {
             ],
             defaults: &[],
         },
-        Feature::RequestPayer => Wire {
+        Feature::RequestPayer => FeatureNames {
             sub_resources: &["requestPayment"],
             headers: &["x-amz-request-payer"],
             defaults: &[("x-amz-request-payer", "*")],
         },
-        Feature::Website => Wire {
+        Feature::Website => FeatureNames {
             sub_resources: &["website"],
             headers: &["x-amz-website-redirect-location"],
             defaults: &[],
         },
         // The proxy's own affair: a client's checksums end at the proxy (`backend.integrity`).
-        Feature::TrailingChecksums => Wire {
+        Feature::TrailingChecksums => FeatureNames {
             sub_resources: &[],
             headers: &[],
             defaults: &[],
@@ -87,7 +87,7 @@ fn wire(feature: Feature) -> Wire {
     }
 }
 
-impl Wire {
+impl FeatureNames {
     fn has_header(&self, name: &str) -> bool {
         self.headers
             .iter()
@@ -104,22 +104,24 @@ impl Wire {
     }
 }
 
-/// Takes out headers of features that the backend lacks, and refuses requests that need one.
-pub(crate) fn settle(
+/// Removes headers of features that the backend lacks, and refuses requests that need one.
+pub(crate) fn remove_or_refuse(
     lacks: &[Feature],
     operation: Operation,
     headers: &mut HeaderMap,
 ) -> Result<(), S3Error> {
     for feature in lacks {
-        let wire = wire(*feature);
-        if wire.sub_resources.contains(&operation.sub_resource()) {
+        let names_of = names_of(*feature);
+        if names_of.sub_resources.contains(&operation.sub_resource()) {
             return Err(refused(*feature, operation.as_str()));
         }
-        let present = headers.keys().filter(|name| wire.has_header(name.as_str()));
+        let present = headers
+            .keys()
+            .filter(|name| names_of.has_header(name.as_str()));
         let present: Vec<_> = present.cloned().collect();
         for name in present {
             let mut values = headers.get_all(&name).iter();
-            if !values.all(|value| wire.is_default(name.as_str(), value.as_bytes())) {
+            if !values.all(|value| names_of.is_default(name.as_str(), value.as_bytes())) {
                 return Err(refused(*feature, name.as_str()));
             }
             headers.remove(&name);
@@ -134,7 +136,7 @@ fn refused(feature: Feature, what: &str) -> S3Error {
         ErrorCode::NotImplemented,
         format!(
             "{what} is not supported: the storage behind this proxy lacks {feature}. Leave it out; if \
-             the storage has it, take {feature} out of backend.lacks."
+             the storage supports it, remove {feature} from backend.lacks."
         ),
     )
 }
@@ -153,7 +155,7 @@ mod tests {
     ) -> Option<bool> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_str(value).unwrap());
-        let settled = settle(&[feature], operation, &mut headers);
+        let settled = remove_or_refuse(&[feature], operation, &mut headers);
         if let Err(error) = &settled {
             assert_eq!(error.code, ErrorCode::NotImplemented);
             assert!(error.message.contains("backend.lacks"), "{}", error.message);
@@ -248,13 +250,13 @@ mod tests {
             (Feature::ObjectLock, Operation::PutObjectRetention),
             (Feature::Website, Operation::PutBucketWebsite),
         ] {
-            let settled = settle(&[feature], operation, &mut HeaderMap::new());
+            let settled = remove_or_refuse(&[feature], operation, &mut HeaderMap::new());
             assert!(settled.is_err(), "{}", operation.as_str());
         }
         let mut none = HeaderMap::new();
-        assert!(settle(&[Feature::Tagging], Operation::GetObjectAcl, &mut none).is_ok());
+        assert!(remove_or_refuse(&[Feature::Tagging], Operation::GetObjectAcl, &mut none).is_ok());
         assert!(
-            settle(
+            remove_or_refuse(
                 &[Feature::TrailingChecksums],
                 Operation::PutObject,
                 &mut none

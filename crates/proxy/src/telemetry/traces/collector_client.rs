@@ -18,8 +18,8 @@ use crate::net::{ServiceClient, service_client, trusted_roots, with_causes};
 
 use super::TracesError;
 
-/// Longest response that is read, in bytes. Far above any of a collector.
-const MOST_ANSWER_BYTES: usize = 64 * 1024;
+/// Longest response that is read, in bytes. Far longer than a collector sends.
+const MAXIMUM_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Reason for the last failed request.
 #[derive(Clone, Default)]
@@ -37,27 +37,28 @@ impl LastFailure {
     }
 }
 
+/// HTTP client of the exporter.
 pub(super) struct CollectorClient {
     client: ServiceClient,
     runtime: Handle,
     /// Time limit of one request; the exporter bounds its own retries.
-    patience: Duration,
+    time_limit: Duration,
     failure: LastFailure,
 }
 
 /// Error of a request without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct NoAnswer(String);
+struct CollectorError(String);
 
 impl CollectorClient {
     /// Builds the client; reads the trusted roots, and opens no connection. Must run inside the
     /// runtime.
-    pub(super) fn new(patience: Duration, failure: LastFailure) -> Result<Self, TracesError> {
+    pub(super) fn new(time_limit: Duration, failure: LastFailure) -> Result<Self, TracesError> {
         Ok(Self {
             client: service_client(trusted_roots(None)?),
             runtime: Handle::current(),
-            patience,
+            time_limit,
             failure,
         })
     }
@@ -72,33 +73,33 @@ impl fmt::Debug for CollectorClient {
 #[async_trait]
 impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (client, patience) = (self.client.clone(), self.patience);
+        let (client, time_limit) = (self.client.clone(), self.time_limit);
         let sent = self.runtime.spawn(async move {
-            let sent = timeout(patience, send(&client, request)).await;
-            sent.unwrap_or_else(|_| Err(NoAnswer(format!("no answer within {patience:?}"))))
+            let sent = timeout(time_limit, send(&client, request)).await;
+            sent.unwrap_or_else(|_| Err(CollectorError(format!("timed out after {time_limit:?}"))))
         });
-        let answer = sent
+        let response = sent
             .await
-            .unwrap_or_else(|error| Err(NoAnswer(error.to_string())));
-        match &answer {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => self
+            .unwrap_or_else(|error| Err(CollectorError(error.to_string())));
+        match &response {
+            Ok(response) if response.status().is_success() => {}
+            Ok(response) => self
                 .failure
-                .set(format!("the collector answered {}", answer.status())),
+                .set(format!("the collector answered {}", response.status())),
             Err(error) => self.failure.set(error.to_string()),
         }
-        Ok(answer?)
+        Ok(response?)
     }
 }
 
 async fn send(
     client: &ServiceClient,
     request: Request<Bytes>,
-) -> Result<Response<Bytes>, NoAnswer> {
-    let answer = client.request(request.map(Full::new)).await;
-    let answer = answer.map_err(|error| NoAnswer(with_causes(&error)))?;
-    let (head, body) = answer.into_parts();
-    let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;
-    let body = body.map_err(|error| NoAnswer(with_causes(&*error)))?;
+) -> Result<Response<Bytes>, CollectorError> {
+    let response = client.request(request.map(Full::new)).await;
+    let response = response.map_err(|error| CollectorError(with_causes(&error)))?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAXIMUM_RESPONSE_BYTES).collect().await;
+    let body = body.map_err(|error| CollectorError(with_causes(&*error)))?;
     Ok(Response::from_parts(head, body.to_bytes()))
 }

@@ -1,9 +1,9 @@
-//! The mark that identifies a request of a proxy of this kind when it comes back.
+//! The mark that identifies requests of s3proxy, so that one that loops back is recognised.
 //!
 //! Every request to the backend carries it, outside the signature; S3 servers ignore unknown
 //! headers. A client request with the mark came from another proxy, or from this one: then the
-//! backend's address leads back here, and without the mark one request would go round until memory
-//! is exhausted.
+//! backend's address leads back here, and without the mark one request would loop until memory is
+//! exhausted.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -21,9 +21,9 @@ pub(crate) enum Forwarder {
 }
 
 /// Mark of one backend client.
-pub(super) struct Mark(HeaderValue);
+pub(super) struct LoopMark(HeaderValue);
 
-impl Mark {
+impl LoopMark {
     pub(super) fn new() -> Self {
         let mut bytes = [0; BYTES];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
@@ -31,6 +31,7 @@ impl Mark {
         Self(HeaderValue::try_from(text).expect("hexadecimal is a header value"))
     }
 
+    /// Sets the mark on an outgoing request.
     pub(super) fn put_on(&self, headers: &mut HeaderMap) {
         headers.insert(HOP, self.0.clone());
     }
@@ -53,8 +54,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_known_again_and_told_from_another() {
-        let (own, other) = (Mark::new(), Mark::new());
+    fn a_mark_is_recognised_and_distinguished_from_another() {
+        let (own, other) = (LoopMark::new(), LoopMark::new());
         let mut headers = HeaderMap::new();
         assert_eq!(own.forwarder(&headers), None);
         other.put_on(&mut headers);

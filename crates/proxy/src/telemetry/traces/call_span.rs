@@ -7,36 +7,36 @@ use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer}
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use super::parent;
+use super::trace_context;
 
 /// The trace that outgoing requests belong to, and their number so far. Made while the caller's
 /// context is current, used wherever the work continues.
 #[derive(Default)]
-pub(crate) struct Traced(Option<Box<Belonging>>);
+pub(crate) struct ParentTrace(Option<Box<ParentContext>>);
 
-struct Belonging {
+struct ParentContext {
     parent: Context,
     sent: AtomicI64,
 }
 
 /// Span of one call. Dropped before its end, it is recorded as cut off.
-pub(crate) struct Call(Option<Context>);
+pub(crate) struct CallSpan(Option<Context>);
 
-impl Traced {
+impl ParentTrace {
     /// Returns the current trace, if there is one.
     pub(crate) fn current() -> Self {
         let parent =
             Context::map_current(|current| current.has_active_span().then(|| current.clone()));
         Self(parent.map(|parent| {
             let sent = AtomicI64::new(0);
-            Box::new(Belonging { parent, sent })
+            Box::new(ParentContext { parent, sent })
         }))
     }
 
     /// Begins the span of one attempt at an HTTP request.
-    pub(crate) fn attempt(&self, method: &Method, host: &str, port: u16) -> Call {
+    pub(crate) fn attempt(&self, method: &Method, host: &str, port: u16) -> CallSpan {
         let Some(belonging) = &self.0 else {
-            return Call(None);
+            return CallSpan(None);
         };
         let resent = belonging.sent.fetch_add(1, Ordering::Relaxed);
         let method = method.as_str().to_owned();
@@ -48,22 +48,22 @@ impl Traced {
         if resent > 0 {
             attributes.push(KeyValue::new("http.request.resend_count", resent));
         }
-        Call::begin(&belonging.parent, method, attributes)
+        CallSpan::begin(&belonging.parent, method, attributes)
     }
 }
 
-impl Clone for Traced {
+impl Clone for ParentTrace {
     fn clone(&self) -> Self {
         Self(self.0.as_ref().map(|belonging| {
             let parent = belonging.parent.clone();
             // The copy continues the count: a resumed read is not a first attempt.
             let sent = AtomicI64::new(belonging.sent.load(Ordering::Relaxed));
-            Box::new(Belonging { parent, sent })
+            Box::new(ParentContext { parent, sent })
         }))
     }
 }
 
-impl Call {
+impl CallSpan {
     fn begin(parent: &Context, name: String, attributes: Vec<KeyValue>) -> Self {
         let begun = parent.get::<SdkTracer>().map(|tracer| {
             let span = tracer
@@ -76,10 +76,10 @@ impl Call {
         Self(begun)
     }
 
-    /// Sets the headers that tell the server which span its work belongs to.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+    /// Sets the trace headers, so that the server's work belongs to this span.
+    pub(crate) fn propagate(&self, headers: &mut HeaderMap) {
         if let Some(context) = &self.0 {
-            parent::write(headers, context.span().span_context());
+            trace_context::write(headers, context.span().span_context());
         }
     }
 
@@ -103,15 +103,15 @@ impl Call {
         self.end(|context| fail(context, kind.to_owned()));
     }
 
-    fn end(mut self, tell: impl FnOnce(&Context)) {
+    fn end(mut self, record: impl FnOnce(&Context)) {
         if let Some(context) = self.0.take() {
-            tell(&context);
+            record(&context);
             context.span().end();
         }
     }
 }
 
-impl Drop for Call {
+impl Drop for CallSpan {
     fn drop(&mut self) {
         if let Some(context) = self.0.take() {
             fail(&context, "cut_off".to_owned());
@@ -139,12 +139,12 @@ pub(crate) async fn call<T, E>(
     kind: fn(&E) -> &'static str,
     calling: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let traced = Traced::current();
+    let traced = ParentTrace::current();
     let Some(belonging) = traced.0 else {
         return calling.await;
     };
     let attributes = vec![KeyValue::new("s3proxy.key", key.to_owned())];
-    let span = Call::begin(&belonging.parent, name.to_owned(), attributes);
+    let span = CallSpan::begin(&belonging.parent, name.to_owned(), attributes);
     let outcome = calling.await;
     match &outcome {
         Ok(_) => span.end(|_| {}),

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
+/// Header with the span of the caller.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Header with vendors' data about the trace.
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Length that every implementation must be able to propagate (section 3.3.1.5); a longer value is
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_written() {
+    fn a_parent_that_is_read_is_written_unchanged() {
         let state = "vendor=a,other=b";
         let given = headers(&[(TRACEPARENT, GOOD), (TRACESTATE, state)]);
         let mut written = headers(&[(TRACESTATE, "from=elsewhere")]);
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_well_formed_is_no_parent() {
+    fn a_malformed_header_is_no_parent() {
         for wrong in [
             "",
             "00",

@@ -12,9 +12,5 @@ pub(super) fn install() {
 
 fn report(location: Option<&Location<'_>>) {
     let (file, line) = location.map_or(("unknown", 0), |at| (at.file(), at.line()));
-    tracing::error!(
-        file,
-        line,
-        "internal error: a panic; this is a defect, please report it"
-    );
+    tracing::error!(file, line, "internal error: panic; please report this bug");
 }

@@ -1,4 +1,4 @@
-//! A response that is still being made: white space until its document is ready.
+//! A response whose document is not ready yet: white space keeps the connection alive until then.
 //!
 //! Status and headers were sent already; XML allows white space after its declaration. So the
 //! client sees that the connection is alive, and finds the result in the document, as in S3.
@@ -15,14 +15,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 pub(crate) const SPACE_EVERY: Duration = Duration::from_secs(5);
 
 /// Body that starts with a fixed beginning and ends with a document.
-pub(crate) struct PatientBody {
+pub(crate) struct KeepAliveBody {
     beginning: Option<Bytes>,
     /// `None` once the document was sent.
     document: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
     spaces: Interval,
 }
 
-impl PatientBody {
+impl KeepAliveBody {
     /// Wraps the future of a document, which is dropped with the body if the client disconnects.
     pub(crate) fn new(
         beginning: Bytes,
@@ -55,6 +55,7 @@ impl PatientBody {
             .map(|_| Some(Bytes::from_static(b" ")))
     }
 
+    /// Returns whether the document was sent.
     pub(crate) fn is_done(&self) -> bool {
         self.beginning.is_none() && self.document.is_none()
     }

@@ -7,24 +7,23 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use http::Method;
+use http::{Method, StatusCode};
 
-use super::attempt::{Answer, Failure};
 use super::error::BackendError;
-use super::request::Prepared;
-use crate::telemetry::metrics::{self, Retry};
+use super::request::PreparedRequest;
+use crate::telemetry::metrics::{self, RetryReason};
 
 const COPY_SOURCE: &str = "x-amz-copy-source";
 
-/// An attempt in flight.
-pub(super) struct UnderWay {
+/// Counts and times an attempt in flight; counted as `cut_off` if dropped before its end.
+pub(super) struct AttemptTimer {
     operation: &'static str,
     began: Instant,
     status: Cow<'static, str>,
 }
 
-impl UnderWay {
-    pub(super) fn begin(request: &Prepared) -> Self {
+impl AttemptTimer {
+    pub(super) fn begin(request: &PreparedRequest) -> Self {
         Self {
             operation: operation(request),
             began: Instant::now(),
@@ -32,22 +31,24 @@ impl UnderWay {
         }
     }
 
-    pub(super) fn ended(mut self, outcome: &Result<Answer, Failure>) {
-        self.status = match outcome {
-            Ok(answer) => metrics::status_text(answer.head.status.as_u16()),
-            Err(failure) => Cow::Borrowed(status(&failure.error)),
+    /// Ends the attempt with the status of its response, or with its error.
+    pub(super) fn ended(mut self, result: Result<StatusCode, &BackendError>) {
+        self.status = match result {
+            Ok(status) => metrics::status_text(status.as_u16()),
+            Err(error) => Cow::Borrowed(status_label(error)),
         };
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for AttemptTimer {
     fn drop(&mut self) {
         let status = std::mem::take(&mut self.status);
         metrics::backend_request_ended(self.operation, status, self.began.elapsed());
     }
 }
 
-fn status(error: &BackendError) -> &'static str {
+/// Returns the label of an attempt without a response.
+fn status_label(error: &BackendError) -> &'static str {
     match error {
         BackendError::Unreachable { .. } => "unreachable",
         BackendError::Timeout { .. } => "timeout",
@@ -66,10 +67,10 @@ fn status(error: &BackendError) -> &'static str {
 }
 
 /// Returns the reason for a retry after this error.
-pub(super) fn reason(error: &BackendError) -> Retry {
+pub(super) fn retry_reason(error: &BackendError) -> RetryReason {
     match error {
-        BackendError::Timeout { .. } => Retry::Timeout,
-        BackendError::Broken { .. } => Retry::Broken,
+        BackendError::Timeout { .. } => RetryReason::Timeout,
+        BackendError::Broken { .. } => RetryReason::Broken,
         BackendError::Unreachable { .. }
         | BackendError::Tls { .. }
         | BackendError::OutboundProxy { .. }
@@ -79,79 +80,92 @@ pub(super) fn reason(error: &BackendError) -> Retry {
         | BackendError::Malformed(_)
         | BackendError::Request(_)
         | BackendError::Redirect { .. }
-        | BackendError::Status { .. } => Retry::Unreachable,
+        | BackendError::Status { .. } => RetryReason::Unreachable,
     }
 }
 
 /// Returns S3's name of the operation.
-fn operation(request: &Prepared) -> &'static str {
+fn operation(request: &PreparedRequest) -> &'static str {
     const OTHER: &str = "Other";
-    let method = Asked::of(&request.method);
+    let method = MethodKind::from_method(&request.method);
     let has = |name: &str| request.query.iter().any(|(given, _)| given == name);
     let copies = request.headers.contains_key(COPY_SOURCE);
     match (&request.bucket, &request.key) {
         (None, _) => match method {
-            Asked::Get => "ListBuckets",
-            Asked::Head | Asked::Put | Asked::Post | Asked::Delete | Asked::Else => OTHER,
+            MethodKind::Get => "ListBuckets",
+            MethodKind::Head
+            | MethodKind::Put
+            | MethodKind::Post
+            | MethodKind::Delete
+            | MethodKind::Other => OTHER,
         },
         (Some(_), None) => match method {
-            Asked::Head => "HeadBucket",
-            Asked::Get if has("uploads") => "ListMultipartUploads",
-            Asked::Get if has("versions") => "ListObjectVersions",
-            Asked::Get if has("list-type") => "ListObjectsV2",
-            Asked::Get if lists(request) => "ListObjects",
-            Asked::Post if has("delete") => "DeleteObjects",
-            Asked::Get | Asked::Put | Asked::Post | Asked::Delete | Asked::Else => OTHER,
+            MethodKind::Head => "HeadBucket",
+            MethodKind::Get if has("uploads") => "ListMultipartUploads",
+            MethodKind::Get if has("versions") => "ListObjectVersions",
+            MethodKind::Get if has("list-type") => "ListObjectsV2",
+            MethodKind::Get if lists(request) => "ListObjects",
+            MethodKind::Post if has("delete") => "DeleteObjects",
+            MethodKind::Get
+            | MethodKind::Put
+            | MethodKind::Post
+            | MethodKind::Delete
+            | MethodKind::Other => OTHER,
         },
         (Some(_), Some(_)) => match method {
             // Before `is_about_content`, which does not know the parameters of uploads.
-            Asked::Get if has("uploadId") => "ListParts",
-            Asked::Put if has("partNumber") && copies => "UploadPartCopy",
-            Asked::Put if has("partNumber") => "UploadPart",
-            Asked::Post if has("uploads") => "CreateMultipartUpload",
-            Asked::Post if has("uploadId") => "CompleteMultipartUpload",
-            Asked::Delete if has("uploadId") => "AbortMultipartUpload",
-            Asked::Get | Asked::Head | Asked::Put | Asked::Post | Asked::Delete | Asked::Else
+            MethodKind::Get if has("uploadId") => "ListParts",
+            MethodKind::Put if has("partNumber") && copies => "UploadPartCopy",
+            MethodKind::Put if has("partNumber") => "UploadPart",
+            MethodKind::Post if has("uploads") => "CreateMultipartUpload",
+            MethodKind::Post if has("uploadId") => "CompleteMultipartUpload",
+            MethodKind::Delete if has("uploadId") => "AbortMultipartUpload",
+            MethodKind::Get
+            | MethodKind::Head
+            | MethodKind::Put
+            | MethodKind::Post
+            | MethodKind::Delete
+            | MethodKind::Other
                 if !is_about_content(request) =>
             {
                 OTHER
             }
-            Asked::Get => "GetObject",
-            Asked::Head => "HeadObject",
-            Asked::Put if copies => "CopyObject",
-            Asked::Put => "PutObject",
-            Asked::Delete => "DeleteObject",
-            Asked::Post | Asked::Else => OTHER,
+            MethodKind::Get => "GetObject",
+            MethodKind::Head => "HeadObject",
+            MethodKind::Put if copies => "CopyObject",
+            MethodKind::Put => "PutObject",
+            MethodKind::Delete => "DeleteObject",
+            MethodKind::Post | MethodKind::Other => OTHER,
         },
     }
 }
 
 #[derive(Clone, Copy)]
-enum Asked {
+enum MethodKind {
     Get,
     Head,
     Put,
     Post,
     Delete,
-    Else,
+    Other,
 }
 
-impl Asked {
-    fn of(method: &Method) -> Self {
+impl MethodKind {
+    fn from_method(method: &Method) -> Self {
         match *method {
             Method::GET => Self::Get,
             Method::HEAD => Self::Head,
             Method::PUT => Self::Put,
             Method::POST => Self::Post,
             Method::DELETE => Self::Delete,
-            _ => Self::Else,
+            _ => Self::Other,
         }
     }
 }
 
 /// Returns whether a request on a bucket is the first version of listing; all other parameters
 /// select configuration.
-fn lists(request: &Prepared) -> bool {
+fn lists(request: &PreparedRequest) -> bool {
     let parameters = ["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
     request
         .query
@@ -160,7 +174,7 @@ fn lists(request: &Prepared) -> bool {
 }
 
 /// Returns whether the request is about the object itself, not about its tags or the like.
-fn is_about_content(request: &Prepared) -> bool {
+fn is_about_content(request: &PreparedRequest) -> bool {
     request.query.iter().all(|(name, _)| {
         matches!(name.as_str(), "versionId" | "partNumber" | "x-id")
             || name.starts_with("response-")
@@ -169,19 +183,19 @@ fn is_about_content(request: &Prepared) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::address::Target;
-    use super::super::request::Payload;
+    use super::super::address::ServiceTarget;
+    use super::super::request::PreparedPayload;
     use super::super::{Addressing, Endpoint, Scheme};
     use super::*;
-    use crate::telemetry::traces::Traced;
+    use crate::telemetry::traces::ParentTrace;
 
-    fn prepared(method: &str, bucket: bool, key: bool, query: &[&str]) -> Prepared {
+    fn prepared(method: &str, bucket: bool, key: bool, query: &[&str]) -> PreparedRequest {
         let endpoint = Endpoint {
             scheme: Scheme::Http,
             host: "localhost".to_owned(),
             port: None,
         };
-        Prepared {
+        PreparedRequest {
             method: method.parse().unwrap(),
             bucket: bucket.then(|| "bucket".to_owned()),
             key: key.then(|| "key".to_owned()),
@@ -190,20 +204,20 @@ mod tests {
                 .map(|name| ((*name).to_owned(), None))
                 .collect(),
             headers: http::HeaderMap::new(),
-            payload: Payload::Empty,
+            payload: PreparedPayload::Empty,
             signature: crate::backend::Signature::Own,
-            target: Target {
+            target: ServiceTarget {
                 endpoint,
                 addressing: Addressing::Path,
                 region: "eu-west-1".to_owned(),
             },
             response_timeout: std::time::Duration::from_secs(1),
-            trace: Traced::current(),
+            trace: ParentTrace::current(),
         }
     }
 
     #[test]
-    fn what_moves_objects_has_its_name_and_all_the_rest_one() {
+    fn requests_about_objects_have_their_names_and_all_others_share_one() {
         for (method, bucket, key, query, expected) in [
             ("GET", false, false, &[][..], "ListBuckets"),
             ("HEAD", true, false, &[], "HeadBucket"),
@@ -237,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_told_from_writes() {
+    fn copies_are_distinguished_from_writes() {
         for (query, expected) in [
             (&[][..], "CopyObject"),
             (&["partNumber", "uploadId"], "UploadPartCopy"),
