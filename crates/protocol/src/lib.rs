@@ -19,6 +19,8 @@ pub mod copy_source;
 pub mod error;
 pub mod etag;
 pub mod header_rules;
+pub mod headers;
+pub mod hex;
 pub mod http_date;
 pub mod name;
 pub mod operation;

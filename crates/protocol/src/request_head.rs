@@ -11,6 +11,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
 
 use crate::error::{ErrorCode, S3Error};
+use crate::headers;
 use crate::query::Query;
 
 /// Maximum number of headers in a request. S3's 2 KB of metadata has several hundred entries at
@@ -122,7 +123,7 @@ fn names_host(uri: &Uri, headers: &HeaderMap) -> bool {
         Some(_) | None => return false,
     };
     let authority = uri.authority().map_or("", Authority::as_str);
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = headers::text(headers, HOST);
     let without_port = |host: &str| {
         let name = host.strip_suffix(default_port).unwrap_or(host);
         name.to_ascii_lowercase()
@@ -160,12 +161,7 @@ fn is_presigned(query: &Query) -> bool {
 }
 
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+    headers::list_items(headers, CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
 use crate::quote::quoted;
-use crate::{header_rules, query_headers};
+use crate::{header_rules, headers, query_headers};
 
 /// Parameters that are allowed in any query: those of presigned URLs, and the operation's name,
 /// which SDKs add.
@@ -69,10 +69,7 @@ pub fn classify(
     if let Some(name) = query.duplicate() {
         return Err(S3Error::new(
             ErrorCode::InvalidArgument,
-            format!(
-                "The parameter {} stands in the query more than once.",
-                quoted(name)
-            ),
+            format!("Query parameter {} appears more than once.", quoted(name)),
         ));
     }
     let sub_resource = sub_resource(query)?;
@@ -269,9 +266,7 @@ fn is_limit(text: &str) -> bool {
 
 /// Requires the media type of an HTML form upload (S3 API Reference, `POST Object`).
 fn require_form(headers: &HeaderMap) -> Result<(), S3Error> {
-    let form = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
+    let form = headers::text(headers, CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .is_some_and(|media| media.trim().eq_ignore_ascii_case("multipart/form-data"));
     if form {

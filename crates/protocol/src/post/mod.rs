@@ -26,7 +26,7 @@ mod success;
 pub use boundary::Boundary;
 pub use error::PostError;
 pub use fields::FormFields;
-pub use file::{Content, FileBounds, FileDecoder, Step};
+pub use file::{Content, DecodedFile, FileBounds, FileDecoder};
 pub use form::{FormHead, FormParser, MAX_HEAD_BYTES};
 pub use policy::{LengthRange, Policy};
 pub use success::SuccessAction;

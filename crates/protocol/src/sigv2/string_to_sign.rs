@@ -19,11 +19,11 @@ use http::header::{CONTENT_TYPE, HeaderName};
 
 use super::RequestParts;
 use super::error::SigV2Error;
+use crate::headers::CONTENT_MD5;
 use crate::operation;
+use crate::percent::Plus;
 use crate::sigv4::SigV4Error;
-use crate::sigv4::canonical_request::{self, Plus, Spellings, decode, pairs};
-
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+use crate::sigv4::canonical_request::{self, Spellings, decode, pairs};
 
 /// Parameters that every client of Version 2 signs, besides `response-*`.
 const DOCUMENTED: &[&str] = &[

@@ -8,7 +8,7 @@
 use super::answer::{Markup, declared, unquoted};
 use super::complete::MAXIMUM_PARTS;
 use super::document::{Document, Element, XmlError};
-use super::listing::required;
+use super::page::required;
 use super::truth::truth;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 

@@ -1,10 +1,11 @@
-//! Lower-case hexadecimal, the only spelling in Signature Version 4.
+//! Hexadecimal text. Lower case is the only spelling in Signature Version 4.
 //!
 //! AWS compares signatures as text, so upper-case digits in a signature are refused here too.
 //! Digests of bodies are accepted in either case, because only their value is compared.
 
 /// Encodes `bytes` in lower-case digits.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
