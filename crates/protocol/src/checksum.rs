@@ -1,7 +1,7 @@
 //! The ten checksums that S3 knows for object content.
 //!
 //! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs and XXH digests
-//! stand in network byte order, which for XXH is its specification's canonical form. What the
+//! are in network byte order, which for XXH is its specification's canonical form. What the
 //! checksums of parts say about their whole is in `multipart`; the `-N` after a composite one is
 //! spelling, and the caller's. Absent: Content-MD5, which is no `x-amz-checksum`.
 
@@ -250,8 +250,8 @@ mod tests {
         checksummer.finish()
     }
 
-    /// The check values of the CRC catalogue; the digests of "abc" in FIPS 180 and RFC 1321; and the
-    /// XXH digests that the AWS Common Runtime computes, which SDKs send.
+    /// The check values of the CRC catalogue; the digests of "abc" in FIPS 180 and RFC 1321; and
+    /// the XXH digests that the AWS Common Runtime computes, which SDKs send.
     #[test]
     fn published_check_values_come_out() {
         for (algorithm, content, expected) in [

@@ -276,7 +276,7 @@ impl ChunkDecoder {
                 ChunkError::Trailer("they must be shorter than 8 KiB"),
             ),
             ChunkState::PayloadEnd => (2, ChunkError::Malformed("a chunk must end with CRLF")),
-            ChunkState::Closing { .. } => (2, ChunkError::Malformed("bytes follow behind its end")),
+            ChunkState::Closing { .. } => (2, ChunkError::Malformed("bytes follow its end")),
             ChunkState::Header | ChunkState::Payload { .. } | ChunkState::Failed(_) => (
                 LONGEST_HEADER,
                 ChunkError::Malformed("a chunk's header must be shorter than 1 KiB"),
@@ -314,7 +314,7 @@ impl ChunkDecoder {
                 };
                 Ok(())
             }
-            ChunkState::Closing { .. } => Err(ChunkError::Malformed("bytes follow behind its end")),
+            ChunkState::Closing { .. } => Err(ChunkError::Malformed("bytes follow its end")),
             ChunkState::Payload { .. } => unreachable!("payload has no lines"),
             ChunkState::Failed(error) => Err(error),
         }

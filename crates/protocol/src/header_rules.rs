@@ -25,8 +25,8 @@ type Names = &'static [&'static str];
 /// Prefix of user metadata headers.
 pub const METADATA_PREFIX: &str = "x-amz-meta-";
 
-/// Any request: who pays, and whose bucket it must be. `Origin` goes along by other rules, since one
-/// request of a page may become several here.
+/// Any request: who pays, and whose bucket it must be. `Origin` goes along by other rules, since
+/// one request of a page may become several here.
 const EVERY: Names = &["x-amz-expected-bucket-owner", "x-amz-request-payer"];
 
 /// Headers that are stored with an object and returned on reads.
@@ -319,9 +319,9 @@ pub fn remove_aws_chunked(headers: &mut HeaderMap) {
     }
 }
 
-/// Headers of a write that ask for something, so that an empty value asks for nothing. Conditions and
-/// the expected owner are not among them: without them more would be done than the client asked for.
-/// Nor is user metadata, which may be empty.
+/// Headers of a write that ask for something, so that an empty value asks for nothing. Conditions
+/// and the expected owner are not among them: without them more would be done than the client asked
+/// for. Nor is user metadata, which may be empty.
 const OPTIONAL: &[Names] = &[
     CONTENT,
     STORAGE,

@@ -22,6 +22,7 @@ pub mod header_rules;
 pub mod headers;
 pub mod hex;
 pub mod http_date;
+pub mod ids;
 pub mod name;
 pub mod operation;
 pub mod payload;

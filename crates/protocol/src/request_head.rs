@@ -4,7 +4,8 @@
 //! A proxy that reads one request where its neighbour reads another can be used to smuggle a
 //! request past its checks. So heads that leave room for that get 400, and the caller closes the
 //! connection: two framings, a header twice that is decided by, two signatures, a target that is
-//! neither a path nor a URL of the host in `Host`. Nothing here looks at values, except where presence depends on them.
+//! neither a path nor a URL of the host in `Host`. Values are not judged here, except where
+//! presence depends on them.
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
@@ -100,10 +101,10 @@ pub fn refuse_ambiguous(
         .iter()
         .find(|name| headers.get_all(**name).iter().count() > 1)
     {
-        return refuse(format!("The header {name} must stand there only once."));
+        return refuse(format!("Header {name} must appear only once."));
     }
     if let Some(name) = repeated_signature_parameter(query) {
-        return refuse(format!("The parameter {name} must stand there only once."));
+        return refuse(format!("Query parameter {name} must appear only once."));
     }
     if is_presigned(query) && headers.contains_key(AUTHORIZATION) {
         return refuse(
@@ -114,8 +115,8 @@ pub fn refuse_ambiguous(
     Ok(())
 }
 
-/// Whether a URL as the target (RFC 9112, section 3.2.2) is of the host that `Host` names. A port that is
-/// the scheme's own may stand in either.
+/// Whether an absolute URL as the request target (RFC 9112, section 3.2.2) names the same host as
+/// `Host`. Either may include the scheme's default port.
 fn names_host(uri: &Uri, headers: &HeaderMap) -> bool {
     let default_port = match uri.scheme_str() {
         Some("http") => ":80",

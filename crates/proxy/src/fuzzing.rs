@@ -126,15 +126,19 @@ impl Gate {
             Admission::Form(_) => return Ok(Admitted::Form),
         };
         let request = admitted.request;
+        let query = request.parameters.query().clone();
+        let copy_source = request.parameters.copy_source().cloned();
+        let request = request.parse()?;
+        assert_eq!(request.copy_source(), copy_source.as_ref());
         Ok(Admitted::Request(Box::new(AdmittedRequest {
             is_signed: request.identity.is_listed(),
             client: request.identity.name,
             headers: request.headers,
-            query: request.query,
+            query,
             address: request.address,
             operation: request.operation,
             payload: request.payload,
-            copy_source: request.copy_source,
+            copy_source,
             is_chunked: admitted.chunks.is_some(),
         })))
     }

@@ -11,10 +11,13 @@ use hyper::body::Incoming;
 use opentelemetry::trace::FutureExt;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules;
+use s3proxy_protocol::headers;
+use s3proxy_protocol::operation::Kind;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
+use crate::authorization::{Facts, authorize};
 use crate::backend::Forwarder;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
@@ -30,9 +33,9 @@ use crate::listen::Serve;
 use crate::listen::crowd::Place;
 use crate::listen::seats::Visit;
 use crate::panics::PanicWatch;
-use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};
 use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::s3_request::{S3Request, UnparsedRequest};
 use crate::telemetry::Seldom;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
@@ -104,7 +107,7 @@ impl Serve for Service {
         let asked = Asked {
             resource: &resource,
             verbosity: verbosity(&parts.method),
-            range: range.as_ref().and_then(|range| range.to_str().ok()),
+            range: range.as_ref().and_then(headers::value_text),
         };
         let page = PageRequest::of(&self.gate.hosts, &parts);
         let mut standing = Standing::Unknown;
@@ -277,7 +280,7 @@ impl Service {
         body: &mut BodySlot,
         from: IpAddr,
         record: &Arc<RequestRecord>,
-    ) -> Outcome<Authenticated> {
+    ) -> Outcome<Authenticated<UnparsedRequest>> {
         // Before authentication: the other proxy's signature would fail here, and hide the loop.
         if let Some(forwarder) = self.parts.backend.forwarder(&parts.headers) {
             return Err(self.loop_detected(forwarder, from));
@@ -294,50 +297,45 @@ impl Service {
 
     async fn carry_out(
         &self,
-        mut request: Authenticated,
+        mut request: Authenticated<UnparsedRequest>,
         refusal: Refusal,
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
-        let mut plan = plan::plan(&facts(&request, &self.parts.policy));
+        let facts = facts(&request, &self.parts.policy);
         // Grants come first: a client without them learns nothing of the backend.
-        if !matches!(plan, Plan::Refuse(_))
-            && let Err(error) =
-                lacking::settle(&self.lacks, request.operation, &mut request.headers)
-        {
-            plan = Plan::Refuse(error);
+        let authorized = authorize(&facts)
+            .and_then(|()| lacking::settle(&self.lacks, request.operation, &mut request.headers));
+        if let Err(error) = authorized {
+            record.seals_under(None);
+            record.refused(&refusal);
+            return Err(Failure::Refused(error));
         }
-        let request = Arc::new(request);
-        record.seals_under(sealing_key(&plan, &request, &self.parts));
+        record.seals_under(sealing_key(&request, &self.parts));
+        record.trail.admit();
+        let request = Arc::new(request.parse()?);
         let job = Job {
             parts: &self.parts,
             request: &request,
             record,
         };
-        if !matches!(plan, Plan::Refuse(_)) {
-            record.trail.admit();
-        }
-        match plan {
-            Plan::Seal => put_object::put_object(&job, body.take()).await,
-            Plan::Open => get_object::get_object(&job).await,
-            Plan::Describe => head_object::head_object(&job).await,
-            Plan::Rewrite(Rewrite::ListBuckets) => list_buckets::list_buckets(&job).await,
-            Plan::Rewrite(Rewrite::ListObjects) => list_objects::list_objects(&job).await,
-            Plan::Rewrite(Rewrite::DeleteObject) => delete::delete_object(&job).await,
-            Plan::Rewrite(Rewrite::DeleteObjects) => {
-                delete::delete_objects(&job, body.take()).await
+        match &request.parameters.request {
+            S3Request::PutObject => put_object::put_object(&job, body.take()).await,
+            S3Request::GetObject(read) => get_object::get_object(&job, read).await,
+            S3Request::HeadObject(read) => head_object::head_object(&job, read).await,
+            S3Request::ListBuckets => list_buckets::list_buckets(&job).await,
+            S3Request::ListObjects(list) => list_objects::list_objects(&job, list).await,
+            S3Request::DeleteObject(version) => delete::delete_object(&job, version.as_ref()).await,
+            S3Request::DeleteObjects => delete::delete_objects(&job, body.take()).await,
+            S3Request::GetObjectAttributes(version) => {
+                attributes::get_object_attributes(&job, version.as_ref()).await
             }
-            Plan::DescribeAttributes => attributes::get_object_attributes(&job).await,
-            Plan::Copy => copy::copy_object(&job).await,
-            Plan::Form => post_object::post_object(&job, body).await,
-            Plan::Multipart(step) => multipart::step(&job, step, body).await,
-            Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
-            Plan::Forward => forward::forward(&job, body).await,
-            Plan::Preflight => preflight::preflight(&job).await,
-            Plan::Refuse(error) => {
-                record.refused(&refusal);
-                Err(Failure::Refused(error))
-            }
+            S3Request::CopyObject(_) => copy::copy_object(&job).await,
+            S3Request::PostObject => post_object::post_object(&job, body).await,
+            S3Request::Upload(request) => multipart::step(&job, request, body).await,
+            S3Request::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
+            S3Request::Forward => forward::forward(&job, body).await,
+            S3Request::Preflight => preflight::preflight(&job).await,
         }
     }
 
@@ -347,7 +345,7 @@ impl Service {
         form: UnreadForm,
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
-    ) -> Outcome<Authenticated> {
+    ) -> Outcome<Authenticated<UnparsedRequest>> {
         let parser = FormParser::new(form.boundary().clone());
         let timeout = self.parts.patience.silence;
         let (head, first) = body.read_form(parser, timeout, &record.received).await?;
@@ -358,7 +356,7 @@ impl Service {
     }
 }
 
-fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
+fn facts<'a>(request: &'a Authenticated<UnparsedRequest>, policy: &'a Policy) -> Facts<'a> {
     let headers = &request.headers;
     let sets_acl = headers.keys().any(|name| {
         header_rules::sets_acl(name) && header_rules::is_forwarded(request.operation, name)
@@ -367,9 +365,9 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         operation: request.operation,
         bucket: request.bucket(),
         object_key: request.object_key(),
-        copy_source: request.copy_source.as_ref(),
-        prefix: request.query.get("prefix"),
-        bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
+        copy_source: request.parameters.copy_source(),
+        prefix: request.parameters.prefix(),
+        bypasses_governance: headers.contains_key(headers::BYPASS_GOVERNANCE),
         sets_acl,
         identity: &request.identity,
         state_prefix: &policy.state_prefix,
@@ -379,25 +377,13 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
 
 /// Returns the key that a request seals under. Parts of an upload are sealed under the key of its
 /// beginning, which is in its state.
-fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Option<&'a str> {
-    match plan {
-        Plan::Seal | Plan::Copy | Plan::Form | Plan::Multipart(Step::Create) => {
-            let (bucket, object_key) = (request.bucket(), request.object_key());
-            let storing = parts
-                .rules
-                .storing(bucket.unwrap_or_default(), object_key.unwrap_or_default());
-            Some(storing.key.name())
-        }
-        Plan::Open
-        | Plan::Describe
-        | Plan::Rewrite(_)
-        | Plan::DescribeAttributes
-        | Plan::Multipart(_)
-        | Plan::DeleteBucket
-        | Plan::Forward
-        | Plan::Preflight
-        | Plan::Refuse(_) => None,
-    }
+fn sealing_key<'a, P>(request: &Authenticated<P>, parts: &'a Parts) -> Option<&'a str> {
+    let makes_object = matches!(
+        request.operation.kind(),
+        Kind::PutObject | Kind::CopyObject | Kind::PostObject | Kind::CreateMultipartUpload
+    );
+    let (bucket, object_key) = (request.bucket()?, request.object_key()?);
+    makes_object.then(|| parts.rules.storing(bucket, object_key).key.name())
 }
 
 fn verbosity(method: &Method) -> Verbosity {
@@ -453,8 +439,7 @@ fn complete(
 ) -> Response<ResponseBody> {
     let announced = response.body().size_hint().exact().unwrap_or(0);
     record.answered(response.status(), announced);
-    let version = response.headers().get("x-amz-version-id");
-    if let Some(version) = version.and_then(|version| version.to_str().ok()) {
+    if let Some(version) = headers::text(response.headers(), headers::VERSION_ID) {
         record.trail.answers_version(version);
     }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));

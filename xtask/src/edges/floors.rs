@@ -15,6 +15,7 @@ const FLOORS: Floors = &[
     ("panics", &[]),
     ("effective_name", &[]),
     ("lacking", &[]),
+    ("s3_request", &[]),
     ("trusted", &[]),
     ("net", &[]),
     ("telemetry", &["net", "version"]),
@@ -37,8 +38,11 @@ const FLOORS: Floors = &[
         ],
     ),
     // Requests
-    ("auth", &["effective_name", "record", "telemetry"]),
-    ("plan", &["auth", "effective_name"]),
+    (
+        "auth",
+        &["effective_name", "record", "s3_request", "telemetry"],
+    ),
+    ("authorization", &["auth", "effective_name", "s3_request"]),
     (
         "respond",
         &[
@@ -56,14 +60,15 @@ const FLOORS: Floors = &[
         "execute",
         &[
             "auth",
+            "authorization",
             "backend",
             "body",
             "effective_name",
             "keys",
-            "plan",
             "record",
             "respond",
             "rules",
+            "s3_request",
             "stored_fault",
             "telemetry",
             "throttle",
@@ -79,6 +84,7 @@ const FLOORS: Floors = &[
         "service",
         &[
             "auth",
+            "authorization",
             "backend",
             "body",
             "execute",
@@ -86,9 +92,9 @@ const FLOORS: Floors = &[
             "lacking",
             "listen",
             "panics",
-            "plan",
             "record",
             "respond",
+            "s3_request",
             "telemetry",
             "throttle",
             "trusted",

@@ -30,8 +30,8 @@ const COMMON_PARAMETERS: &[&str] = &[
     "X-Amz-Content-Sha256",
 ];
 
-/// Parameters of other servers' that clients send with a listing whatever the server, and that
-/// change no more than the answer's order or headers. S3 ignores them.
+/// Parameters of other S3 servers that some clients send with every listing, and that change only
+/// the order or the headers of the response. S3 ignores them.
 const IGNORED_OF_BUCKETS: &[&str] = &["_", "allow-unordered", "read-stats"];
 
 /// Headers by which a client asks for another method than the request line's.
@@ -43,10 +43,11 @@ const METHOD_OVERRIDES: &[&str] = &[
 
 /// Determines the operation of a request.
 ///
-/// Refuses with `NotImplemented` anything that is not listed (sub-resources, parameters that S3 does
-/// not ignore, `x-amz-*` headers that may carry meaning), with `MethodNotAllowed` a method that the resource never has, and with
-/// `InvalidArgument` what the list knows but not in this combination. An operation of
-/// [`Kind::Unsupported`](super::Kind::Unsupported) is an `Ok`: the caller refuses it, under its name.
+/// Errors: `NotImplemented` for unlisted sub-resources, parameters that S3 does not ignore, and
+/// `x-amz-*` headers that may carry meaning; `MethodNotAllowed` for a method that the resource does
+/// not have; `InvalidArgument` for listed parameters in a combination that is not listed. An
+/// operation of [`Kind::Unsupported`](super::Kind::Unsupported) is `Ok`: the caller refuses it by
+/// name.
 pub fn classify(
     method: &Method,
     address: &Address,
@@ -84,8 +85,8 @@ pub fn classify(
     Ok(row.operation)
 }
 
-/// The parameters that go on to the backend: the operation's own, and no other. Of a request that
-/// [`classify`] let pass.
+/// Parameters that are forwarded to the backend: the operation's own, and no other. The request
+/// must have passed [`classify`].
 pub fn forwarded_parameters(
     operation: Operation,
     query: &Query,

@@ -1,9 +1,9 @@
 //! The file of a form: everything from its first byte to the next delimiter.
 //!
 //! The end is found by the delimiter, never by arithmetic alone, and where a length was announced
-//! to somebody else it has to agree. Then only the end of the form may follow the file.
-//! Where the length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as
-//! S3 ignores it: it becomes no content, and no field of it has a meaning.
+//! to somebody else it has to agree. Then only the end of the form may follow the file. Where the
+//! length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as S3
+//! ignores it: it becomes no content, and no field of it has a meaning.
 //!
 //! The only CR of a delimiter is its first byte. Therefore at most one incomplete delimiter is held
 //! back at the end of a slice, and its bytes are known: those of the delimiter.
@@ -87,7 +87,7 @@ impl DecodedFile {
     }
 }
 
-/// Where bytes of the file stand.
+/// Location of the file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A range of the input.
@@ -217,7 +217,7 @@ impl FileDecoder {
         // Compare as much as has arrived, and refuse any byte after the end.
         if input[..count] != wanted[..count] || input.len() > wanted.len() {
             return Err(PostError::NumberOfFiles(
-                "the file of a form of this size must be its last field, with nothing behind it, and \
+                "the file of a form of this size must be its last field, with nothing after it, and \
                  must not contain the form's boundary",
             ));
         }
@@ -230,7 +230,7 @@ impl FileDecoder {
 
 fn wrong_end() -> PostError {
     PostError::Malformed(
-        "its closing delimiter is not where Content-Length says; behind a large file it must be \
+        "its closing delimiter is not where Content-Length says; after a large file it must be \
          followed by one CR LF and nothing else",
     )
 }

@@ -116,7 +116,7 @@ impl FormParser {
     fn first_delimiter(&mut self) -> Option<Progress> {
         let delimiter = self.boundary.delimiter();
         let Some(length) = memmem::find(&self.buffer[self.at..], delimiter) else {
-            // Nothing is looked at twice but what may be the beginning of the delimiter.
+            // Only a possible beginning of the delimiter is scanned twice.
             let beginning = self.buffer.len().saturating_sub(delimiter.len() - 1);
             self.at = self.at.max(beginning);
             return None;

@@ -7,9 +7,9 @@
 //! fields, and [`FormFields`] returns the PutObject headers that they represent.
 //!
 //! Sources: RFC 7578 and RFC 2046 for the form, the S3 API Reference ("POST Object", "POST Policy")
-//! for its meaning. Stricter than both on purpose: no duplicate field, no second file, no field before
-//! the file that is neither known nor covered by the policy, and nothing after a large file, whose
-//! length has to be known before it is read.
+//! for its meaning. Stricter than both on purpose: no duplicate field, no second file, no field
+//! before the file that is neither known nor covered by the policy, and nothing after a large file,
+//! whose length has to be known before it is read.
 //!
 //! Not handled here: reading from a socket, looking up the client's secret, and storing the object.
 

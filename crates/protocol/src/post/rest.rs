@@ -19,7 +19,7 @@ const END_OF_HEADER: &[u8] = b"\r\n\r\n";
 pub(super) struct Rest {
     delimiter: Vec<u8>,
     state: FieldsState,
-    /// The end of what came, as far as the state needs it.
+    /// The last bytes received, as far as the state needs them.
     seen: Vec<u8>,
 }
 

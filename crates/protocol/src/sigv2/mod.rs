@@ -2,14 +2,14 @@
 //!
 //! [`parse`] finds a Version 2 signature in the `Authorization` header or the query;
 //! [`SignedRequest::verify`] decides, given the secret that belongs to the access key id, and
-//! [`SignedPolicy`] does the same for a form. As in [`sigv4`](crate::sigv4), path and query are those
-//! of the request line, byte for byte, and signatures are compared in constant time.
+//! [`SignedPolicy`] does the same for a form. As in [`sigv4`](crate::sigv4), path and query are
+//! those of the request line, byte for byte, and signatures are compared in constant time.
 //!
 //! Version 2 is weaker than Version 4, and the caller asks for an explicit permission: the MAC is
-//! HMAC-SHA1 under the secret itself, nothing in it vouches for the body but a `Content-MD5` that the
-//! client chose to send, and it covers neither `Host` nor most query parameters. This module makes
-//! up for the last point: a parameter outside the signature is accepted only if the request would
-//! grant at least as much without it ([`string_to_sign`]).
+//! HMAC-SHA1 under the secret itself, nothing in it vouches for the body but a `Content-MD5` that
+//! the client chose to send, and it covers neither `Host` nor most query parameters. This module
+//! makes up for the last point: a parameter outside the signature is accepted only if the request
+//! would grant at least as much without it ([`string_to_sign`]).
 //!
 //! Absent: signing, and `aws-chunked` bodies, which only Version 4 defines.
 

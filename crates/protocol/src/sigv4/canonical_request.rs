@@ -1,14 +1,14 @@
 //! Canonical request and string to sign (S3 API Reference, "Authenticating Requests").
 //!
-//! S3 decodes a path once and encodes it once: nothing is normalised, a `+` in a path is a plus, one
-//! in a query is a space. Clients do not agree on which characters they escape, nor on whether they
-//! sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]: the
-//! canonical one, and the one that was sent. Both decode to the same bytes, so that a signature over
-//! either vouches for the same request. Headers differ in white space: AWS's SDKs for Java, JavaScript
-//! and Python take tabs for spaces, those for Go and Rust leave them alone, and Python, JavaScript and
-//! `MinIO`'s Go client collapse Unicode's white space too. They differ outside ASCII: Python sends Latin-1
-//! and signs UTF-8, as AWS reads it. A signature over any of these vouches for the value but for its
-//! white space.
+//! S3 decodes a path once and encodes it once: nothing is normalised, a `+` in a path is a plus,
+//! one in a query is a space. Clients do not agree on which characters they escape, nor on whether
+//! they sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]:
+//! the canonical one, and the one that was sent. Both decode to the same bytes, so that a signature
+//! over either vouches for the same request. Headers differ in white space: AWS's SDKs for Java,
+//! JavaScript and Python take tabs for spaces, those for Go and Rust leave them alone, and Python,
+//! JavaScript and `MinIO`'s Go client collapse Unicode's white space too. They differ outside
+//! ASCII: Python sends Latin-1 and signs UTF-8, as AWS reads it. A signature over any of these
+//! vouches for the value but for its white space.
 //!
 //! Not handled: removal of `..` and `//`, and double encoding, which all AWS services except S3
 //! use.

@@ -4,11 +4,12 @@
 //! since parts, ETags and checksums differ between the two sides. Existence and order of the parts
 //! are not checked here.
 
-use super::answer::{self, Markup, unquoted};
+use super::answer::{self, Markup};
 use super::document::{Document, XmlError};
 use super::stream::DocumentStream;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 use crate::error::{ErrorCode, S3Error};
+use crate::etag::unquoted;
 use crate::quote::quoted;
 
 /// XML declaration at the start of a response. White space may follow while the work goes on, and

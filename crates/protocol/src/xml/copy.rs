@@ -4,9 +4,10 @@
 //! stored bytes and are not read. White space may precede the response, as in
 //! CompleteMultipartUpload, so each document is available with and without the declaration.
 
-use super::answer::{Markup, unquoted};
+use super::answer::Markup;
 use super::document::{Document, XmlError};
 use crate::checksum::ChecksumAlgorithm;
+use crate::etag::unquoted;
 
 /// Parsed `CopyObjectResult` or `CopyPartResult` of a backend. Check for an error in its place with
 /// [`is_error`](super::error_document::is_error) first.

@@ -1,10 +1,11 @@
 //! Pages of ListObjects (both versions) and ListObjectVersions.
 //!
-//! [`ListPage::parse`] reads what the proxy decides by: keys, sizes, ETags, versions and common
-//! prefixes, decoded where the page says `encoding-type=url`. [`ListPage::render`] writes the page
-//! again with sizes and ETags exchanged and entries left out. Checksum elements are about stored
-//! bytes and always go, and so do names of metadata that the caller hides; KeyCount is corrected. Everything else is the backend's, byte for byte:
-//! `IsTruncated`, markers and tokens too, so a page may have fewer entries than its limit, or none.
+//! [`ListPage::parse`] reads keys, sizes, ETags, versions and common prefixes, decoded if the page
+//! has `encoding-type=url`. [`ListPage::render_with`] writes the page with other sizes and ETags
+//! and without hidden entries. Checksum elements describe stored bytes and are always removed, as
+//! is metadata that the caller hides; KeyCount is corrected. Everything else stays as the backend
+//! sent it, byte for byte, including `IsTruncated`, markers and tokens: a page may have fewer
+//! entries than its limit, or none.
 
 use std::borrow::Cow;
 
@@ -147,9 +148,8 @@ impl<'text> ListPage<'text> {
         self.render_with(edit_entry, edit_prefix, |_| false, &[])
     }
 
-    /// Writes the page again, with what the closures say about entries, common prefixes and names
-    /// of metadata (whether it is kept from the client), and other texts in elements of the page
-    /// itself.
+    /// Writes the page with edits: the closures return those of entries and common prefixes, and
+    /// whether metadata of a name is hidden; `page_edits` has those of elements of the page itself.
     pub fn render_with(
         &self,
         mut edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
@@ -194,8 +194,8 @@ impl<'text> ListPage<'text> {
         Some(self.document.replace_text(element, text))
     }
 
-    /// Of a listing with metadata, which is an extension: headers that are not the client's, and how
-    /// the stored bytes are spread over disks.
+    /// Of a listing with metadata, which is an extension: headers that are not the client's, and
+    /// how the stored bytes are spread over disks.
     fn metadata_removals<'e>(
         &'e self,
         entry: &'e Element,

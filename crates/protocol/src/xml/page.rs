@@ -36,8 +36,8 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// A key as it is. One that cannot have been encoded is taken for what it says: some servers
-    /// announce the encoding and leave common prefixes or markers out of it.
+    /// Decodes a key. Text that is not validly encoded is used unchanged: some servers announce the
+    /// encoding and do not apply it to common prefixes or markers.
     pub(super) fn decode(self, text: Cow<'_, str>) -> String {
         match self {
             Self::Plain => text.into_owned(),

@@ -5,12 +5,13 @@
 //! page. If a server lists a replaced part twice, both entries are returned, and the caller decides
 //! which to use.
 
-use super::answer::{Markup, declared, unquoted};
+use super::answer::{Markup, declared};
 use super::complete::MAXIMUM_PARTS;
 use super::document::{Document, Element, XmlError};
 use super::page::required;
 use super::truth::truth;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
+use crate::etag::unquoted;
 
 /// One part in a backend's page.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::{Job, Outcome};
+use crate::authorization::access_denied;
 use crate::backend::{self, Endpoint, PageOrigin, Request, Scheme, Service};
 use crate::config::resolved::Access;
-use crate::plan;
 use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
 
 /// Longest error document that the proxy reads, in bytes.
@@ -57,13 +57,7 @@ pub(crate) fn service_at(address: &Address) -> Option<Service> {
 
 /// The operation's own parameters in the client's query.
 pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> {
-    operation::forwarded_parameters(job.request.operation, &job.request.query)
-        .map(|(name, value)| {
-            // Sub-resources such as `?acl` have no value, and are sent as a bare name.
-            let value = (!value.is_empty()).then(|| value.to_owned());
-            (name.to_owned(), value)
-        })
-        .collect()
+    job.request.parameters.forwarded.clone()
 }
 
 /// The client's headers that go along.
@@ -113,7 +107,7 @@ pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
         && answer.status == StatusCode::NOT_FOUND
         && hides_missing_keys(job, &answer.document.code)
     {
-        return Failure::Refused(plan::access_denied(job.request.operation));
+        return Failure::Refused(access_denied(job.request.operation));
     }
     failure
 }

@@ -11,6 +11,7 @@ use s3proxy_envelope::multipart::Seal;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules;
+use s3proxy_protocol::ids::VersionId;
 use s3proxy_protocol::xml::attributes::{
     AttributesAnswer, ObjectAttribute, ObjectAttributes, ObjectPart, ObjectParts, ObjectPartsPage,
 };
@@ -37,10 +38,13 @@ const PASSED: &[&str] = &[
 ];
 
 /// Handles GetObjectAttributes.
-pub(crate) async fn get_object_attributes(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+pub(crate) async fn get_object_attributes(
+    job: &Job<'_>,
+    version: Option<&VersionId>,
+) -> Outcome<Response<ResponseBody>> {
     let wanted = ObjectAttributes::parse(&job.request.headers)?;
     let page = PageRequest::of(&job.request.headers)?;
-    let mut source = source::own(job)?;
+    let mut source = source::own(job, version)?;
     // The source is described by a HEAD, which does not have these headers.
     for name in [MAX_PARTS, PART_NUMBER_MARKER, "x-amz-object-attributes"] {
         source.headers.remove(name);

@@ -10,6 +10,7 @@ use s3proxy_envelope::layout::{PlaintextLength, stored_length};
 use s3proxy_envelope::legacy::legacy_stored_length;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
+use s3proxy_protocol::ids::VersionId;
 use s3proxy_protocol::xml::delete::{
     DeleteError, DeleteRequest, DeleteResult, ObjectIdentifier, delete_result, merge_delete_result,
 };
@@ -18,11 +19,11 @@ use super::held::HeldMemory;
 use super::lookup::{self, Described, Listed};
 use super::stored::{self, Form};
 use super::{Job, Outcome, RawBody, answer, payload, versions};
+use crate::authorization::access_denied;
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Access;
 use crate::effective_name::is_state_key;
-use crate::plan::access_denied;
 use crate::respond::Failure;
 use crate::telemetry::audit::{BatchErrors, ObjectLine};
 
@@ -47,13 +48,16 @@ const MEMORY: HeldMemory = HeldMemory {
 const SIZE_CONDITION: &str = "x-amz-if-match-size";
 
 /// Handles DeleteObject.
-pub(crate) async fn delete_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+pub(crate) async fn delete_object(
+    job: &Job<'_>,
+    version: Option<&VersionId>,
+) -> Outcome<Response<ResponseBody>> {
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = answer::query_for_backend(job);
     request.headers = answer::headers_for_backend(job)?;
-    if let Some(version) = job.request.query.get("versionId") {
+    if let Some(version) = version {
         let object_key = job.request.object_key().unwrap_or_default();
-        versions::permit_deletion(job, object_key, version).await?;
+        versions::permit_deletion(job, object_key, version.as_str()).await?;
     }
     if let Some(size) = size_condition(job)? {
         let stored = stored_size(job, size).await?;

@@ -8,40 +8,13 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_envelope::layout::PlaintextRange;
 use s3proxy_envelope::multipart::{PartNumber, Seal};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::range::{ByteRange, RangeRequest};
 
-use super::{Job, Outcome};
+use super::Outcome;
 use crate::body::outbound::ResponseBody;
 use crate::respond::Failure;
-
-/// Portion of the object that a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    Whole,
-    Range(ByteRange),
-    Part(PartNumber),
-}
+pub(super) use crate::s3_request::RequestedPortion as Asked;
 
 impl Asked {
-    /// Reads `Range` and `partNumber`. As in S3, an invalid range means the whole object, as do
-    /// several ranges.
-    pub(super) fn of(job: &Job<'_>) -> Result<Self, S3Error> {
-        let text = job.request.headers.get(header::RANGE);
-        let range = match RangeRequest::parse(text.and_then(|value| value.to_str().ok())) {
-            RangeRequest::Single(range) => Some(range),
-            RangeRequest::None | RangeRequest::Many | RangeRequest::Invalid => None,
-        };
-        match (job.request.query.get("partNumber"), range) {
-            (Some(_), Some(_)) => Err(S3Error::new(
-                ErrorCode::InvalidRequest,
-                "Cannot specify both Range header and partNumber query parameter",
-            )),
-            (Some(number), None) => parse_part_number(number).map(Self::Part),
-            (None, Some(range)) => Ok(Self::Range(range)),
-            (None, None) => Ok(Self::Whole),
-        }
-    }
-
     /// Refuses a range that begins beyond the plaintext.
     pub(super) fn check(self, length: u64) -> Outcome<()> {
         match self {
@@ -52,16 +25,6 @@ impl Asked {
             },
         }
     }
-}
-
-fn parse_part_number(text: &str) -> Result<PartNumber, S3Error> {
-    let number = text.parse().ok().and_then(PartNumber::new);
-    number.ok_or_else(|| {
-        S3Error::new(
-            ErrorCode::InvalidArgument,
-            "Part number must be an integer between 1 and 10000, inclusive",
-        )
-    })
 }
 
 /// Parts that an object has.
@@ -286,13 +249,5 @@ mod tests {
                 Some(&*delivery.bytes(20).to_string())
             );
         }
-    }
-
-    #[test]
-    fn part_numbers_are_integers_from_1_to_10000() {
-        for text in ["", "0", "-1", "10001", "1.0", "x", " 1"] {
-            assert!(parse_part_number(text).is_err(), "{text:?}");
-        }
-        assert_eq!(parse_part_number("10000"), Ok(PartNumber::MAX));
     }
 }

@@ -24,12 +24,16 @@ use crate::backend::Request;
 use crate::body::outbound::{Content, ResponseBody};
 use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
+use crate::s3_request::ObjectRead;
 use crate::telemetry::metrics;
 
 /// Handles GetObject.
-pub(crate) async fn get_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let asked = Asked::of(job)?;
-    let source = source::own(job)?;
+pub(crate) async fn get_object(
+    job: &Job<'_>,
+    read_request: &ObjectRead,
+) -> Outcome<Response<ResponseBody>> {
+    let asked = read_request.portion;
+    let source = source::own(job, read_request.version.as_ref())?;
     for _ in 1..source::READS {
         match read(job, &source, asked).await {
             Err(Failure::Replaced) => {}

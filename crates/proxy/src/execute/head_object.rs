@@ -21,11 +21,15 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Metadata;
 use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
+use crate::s3_request::ObjectRead;
 
 /// Handles HeadObject.
-pub(crate) async fn head_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let asked = Asked::of(job)?;
-    let source = source::own(job)?;
+pub(crate) async fn head_object(
+    job: &Job<'_>,
+    read_request: &ObjectRead,
+) -> Outcome<Response<ResponseBody>> {
+    let asked = read_request.portion;
+    let source = source::own(job, read_request.version.as_ref())?;
     for _ in 1..source::READS {
         match head(job, &source, asked).await {
             Err(Failure::Replaced) => {}

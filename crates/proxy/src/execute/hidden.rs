@@ -9,37 +9,19 @@
 //!
 //! If the start of a page was moved, the response still names the start that the client requested.
 
-use s3proxy_protocol::operation::Operation;
-use s3proxy_protocol::query::Query;
 use s3proxy_protocol::xml::listing::PageEdit;
 
 use crate::effective_name::is_state_key;
+use crate::s3_request::{PageStart, Paging, Parameters};
 
 /// Most requests past hidden keys for one page. More than one is needed only if there are keys that
 /// resolve to the state prefix in another spelling, which have no legitimate use.
 pub(crate) const MOVES: usize = 4;
 
-/// Query parameters of a backend request.
-pub(crate) type Parameters = Vec<(String, Option<String>)>;
-
-/// Pagination scheme of a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Paging {
-    /// ListObjects.
-    Marker,
-    /// ListObjectsV2.
-    Token,
-    /// ListObjectVersions.
-    Versions,
-    /// ListMultipartUploads.
-    Uploads,
-}
-
-/// Parameter and element names of one scheme: for a page's start, and for its second component.
-struct Names {
+/// Elements of a page that repeat its start: the key, and the detail if the scheme has one.
+struct StartElements {
     start: &'static str,
-    start_element: &'static str,
-    detail: Option<(&'static str, &'static str)>,
+    detail: Option<&'static str>,
 }
 
 /// Elements of a page that name the start of the next one.
@@ -58,42 +40,14 @@ pub(crate) struct LastShown {
 }
 
 impl Paging {
-    pub(crate) fn of(operation: Operation) -> Self {
-        if operation == Operation::ListObjectsV2 {
-            Self::Token
-        } else if operation == Operation::ListObjectVersions {
-            Self::Versions
-        } else if operation == Operation::ListMultipartUploads {
-            Self::Uploads
-        } else {
-            Self::Marker
-        }
-    }
-
-    fn names(self) -> Names {
-        let (start, start_element, detail) = match self {
-            Self::Marker => ("marker", "Marker", None),
-            Self::Token => (
-                "start-after",
-                "StartAfter",
-                Some(("continuation-token", "ContinuationToken")),
-            ),
-            Self::Versions => (
-                "key-marker",
-                "KeyMarker",
-                Some(("version-id-marker", "VersionIdMarker")),
-            ),
-            Self::Uploads => (
-                "key-marker",
-                "KeyMarker",
-                Some(("upload-id-marker", "UploadIdMarker")),
-            ),
+    fn start_elements(self) -> StartElements {
+        let (start, detail) = match self {
+            Self::Marker => ("Marker", None),
+            Self::Token => ("StartAfter", Some("ContinuationToken")),
+            Self::Versions => ("KeyMarker", Some("VersionIdMarker")),
+            Self::Uploads => ("KeyMarker", Some("UploadIdMarker")),
         };
-        Names {
-            start,
-            start_element,
-            detail,
-        }
+        StartElements { start, detail }
     }
 
     /// Elements that name the next page's start; `None` if it is an opaque token.
@@ -117,30 +71,24 @@ impl Paging {
 
     /// The query for a page that starts after `key`.
     pub(crate) fn behind(self, mut query: Parameters, key: &str) -> Parameters {
-        let names = self.names();
-        query.retain(|(name, _)| {
-            name != names.start && names.detail.is_none_or(|(detail, _)| name != detail)
-        });
-        query.push((names.start.to_owned(), Some(key.to_owned())));
+        let (start, detail) = self.start_parameters();
+        query.retain(|(name, _)| name != start && detail.is_none_or(|detail| name != detail));
+        query.push((start.to_owned(), Some(key.to_owned())));
         query
     }
 
     /// Edits that restore the client's own start in a page that was moved.
-    pub(crate) fn asked(self, query: &Query) -> Vec<(&'static str, PageEdit<'_>)> {
-        let names = self.names();
-        let start = match (query.get(names.start), self) {
-            (Some(start), _) => PageEdit::Key(start),
+    pub(crate) fn asked(self, start: &PageStart) -> Vec<(&'static str, PageEdit<'_>)> {
+        let elements = self.start_elements();
+        let key = match (start.key.as_deref(), self) {
+            (Some(key), _) => PageEdit::Key(key),
             (None, Self::Token) => PageEdit::Remove,
             // Other listings always have the element, if empty.
             (None, Self::Marker | Self::Versions | Self::Uploads) => PageEdit::Key(""),
         };
-        let detail = names.detail.and_then(|(parameter, element)| {
-            Some((element, PageEdit::Text(query.get(parameter)?)))
-        });
-        [(names.start_element, start)]
-            .into_iter()
-            .chain(detail)
-            .collect()
+        let detail = elements.detail.zip(start.detail.as_deref());
+        let detail = detail.map(|(element, detail)| (element, PageEdit::Text(detail)));
+        [(elements.start, key)].into_iter().chain(detail).collect()
     }
 }
 
@@ -243,13 +191,16 @@ mod tests {
 
     #[test]
     fn a_moved_page_names_the_start_that_was_asked_for() {
-        let query = Query::parse(Some("continuation-token=t")).unwrap();
+        let start = PageStart {
+            key: None,
+            detail: Some("t".to_owned()),
+        };
         let expected = [
             ("StartAfter", PageEdit::Remove),
             ("ContinuationToken", PageEdit::Text("t")),
         ];
-        assert_eq!(Paging::Token.asked(&query), expected);
-        let none = Query::default();
+        assert_eq!(Paging::Token.asked(&start), expected);
+        let none = PageStart::default();
         assert_eq!(Paging::Marker.asked(&none), [("Marker", PageEdit::Key(""))]);
     }
 

@@ -163,11 +163,17 @@ mod tests {
     use s3proxy_envelope::dek::{Binding, Dek};
     use s3proxy_envelope::header::{Flags, Layout};
     use s3proxy_envelope::kek::Kek;
+    use s3proxy_envelope::names::{BucketStr, KeyStr};
 
     use super::*;
 
     fn wrapped() -> WrappedDek {
-        let binding = Binding::new(Layout::Multipart, Flags::KEY_BOUND, "b", "k");
+        let binding = Binding::new(
+            Layout::Multipart,
+            Flags::KEY_BOUND,
+            BucketStr("b"),
+            KeyStr("k"),
+        );
         Dek::generate().wrap(&Kek::generate(), &binding)
     }
 

@@ -10,7 +10,7 @@ use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryEdit, EntryKind, ListEntry, ListPage, PrefixEdit};
 
 use super::course::check_entries;
-use super::hidden::{self, LastShown, MOVES, Paging};
+use super::hidden::{self, LastShown, MOVES};
 use super::lookup::{self, Described, Listed};
 use super::page::{self, Page};
 use super::{Job, Outcome, answer, stored};
@@ -19,17 +19,21 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Listing;
 use crate::effective_name::is_state_key;
 use crate::respond::Failure;
+use crate::s3_request::ListObjects;
 
 /// Parameter of an extension that one family of servers has.
 const METADATA: &str = "metadata";
 
 /// Serves the three listings.
-pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+pub(crate) async fn list_objects(
+    job: &Job<'_>,
+    list: &ListObjects,
+) -> Outcome<Response<ResponseBody>> {
     let _share = job.share(page::SHARE_BYTES).await?;
-    let paging = Paging::of(job.request.operation);
+    let paging = list.paging;
     let state_prefix = &job.parts.policy.state_prefix;
     let mut query = answer::query_for_backend(job);
-    if !lists_metadata(job).await {
+    if !lists_metadata(job, list).await {
         query.retain(|(name, _)| name != METADATA);
     }
     let mut asked = Page::ask(job, query.clone()).await?;
@@ -42,7 +46,7 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
         query = paging.behind(query, &hidden::behind_hidden(&last, state_prefix));
         asked = Page::ask(job, query.clone()).await?;
         // The page no longer begins at the client's start, which the response must still name.
-        edits = paging.asked(&job.request.query);
+        edits = paging.asked(&list.start);
     }
     let page = parse(&asked.text)?;
     let described = describe(job, &page).await;
@@ -69,8 +73,8 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
 
 /// Whether the page is to have the objects' metadata and tags: an extension that the family's own
 /// clients ask every server for, and that other servers ignore or refuse.
-async fn lists_metadata(job: &Job<'_>) -> bool {
-    job.request.query.get(METADATA) == Some("true")
+async fn lists_metadata(job: &Job<'_>, list: &ListObjects) -> bool {
+    list.metadata
         && answer::service_of(job).is_none()
         && job.parts.backend.family().await == Family::Minio
 }

@@ -1,4 +1,4 @@
-//! Execution of a [`crate::plan::Plan`] in backend requests: one file per family of operations.
+//! Execution of an [`crate::s3_request::S3Request`] in backend requests: one file per family of operations.
 
 pub(crate) mod answer;
 pub(crate) mod attributes;

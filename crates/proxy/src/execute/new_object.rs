@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3proxy_envelope::dek::{Binding, Dek};
 use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
 use s3proxy_envelope::message::MessageHead;
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules::METADATA_PREFIX;
@@ -117,7 +118,7 @@ impl NewObject {
             key.flags.with_private()
         };
         let Place { bucket, object_key } = key.place;
-        let binding = Binding::new(layout, flags, bucket, object_key);
+        let binding = Binding::new(layout, flags, BucketStr(bucket), KeyStr(object_key));
         let private = (!private.is_empty()).then(|| private.seal(&dek, &binding));
         let wrapped = key.key.wrap(&dek, &binding);
         job.record

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::answer::{self, Backed};
 use super::course::MOST_ENTRIES;
-use super::hidden::Parameters;
 use super::{Job, Outcome};
 use crate::body::outbound::ResponseBody;
+use crate::s3_request::Parameters;
 
 /// Longest page that is read, in bytes: 1000 keys of 1024 bytes, three bytes each when URL-encoded,
 /// with a margin for the other elements.

@@ -7,7 +7,7 @@
 //! multipart body, or the tag of a legacy object.
 //!
 //! Policies for objects that are not sealed are enforced here, so no reader can omit them. Grants
-//! are checked by the plan, conditions by the backend (see [`Source::headers`]), and the response
+//! are checked by [`crate::authorization`], conditions by the backend (see [`Source::headers`]), and the response
 //! headers are made elsewhere.
 
 mod legacy;
@@ -26,6 +26,7 @@ use s3proxy_envelope::layout::{
     PADDED_FROM, PlaintextLength, PlaintextRange, StoredLength, plaintext_length,
 };
 use s3proxy_envelope::legacy::legacy_plaintext_length;
+use s3proxy_protocol::ids::VersionId;
 
 pub(super) use legacy::{Legacy, check_legacy, unwrap_legacy};
 pub(super) use pinned::{Arrived, pinned_request, send_pinned};
@@ -79,15 +80,12 @@ pub(crate) enum PlaintextBody {
 }
 
 /// The object that the client named, under the client's conditions.
-pub(super) fn own<'a>(job: &Job<'a>) -> Outcome<Source<'a>> {
+pub(super) fn own<'a>(job: &Job<'a>, version: Option<&'a VersionId>) -> Outcome<Source<'a>> {
     let request = job.request;
     Ok(Source {
         bucket: request.bucket().unwrap_or_default(),
         object_key: request.object_key().unwrap_or_default(),
-        version: request
-            .query
-            .get("versionId")
-            .filter(|version| !version.is_empty()),
+        version: version.map(VersionId::as_str),
         headers: answer::headers_for_backend(job)?,
     })
 }

@@ -11,6 +11,7 @@ use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::layout::StoredLength;
 use s3proxy_envelope::legacy::LegacyWrappedDek;
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::range::ContentRange;
 
@@ -117,7 +118,12 @@ fn stored(reason: &str) -> Failure {
 
 /// Binding of an envelope's data key in this place.
 pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Binding {
-    Binding::new(envelope.layout, envelope.flags, bucket, object_key)
+    Binding::new(
+        envelope.layout,
+        envelope.flags,
+        BucketStr(bucket),
+        KeyStr(object_key),
+    )
 }
 
 /// Refuses to serve an object that is not sealed, unless the settings allow it.

@@ -58,7 +58,7 @@ impl Directives {
     pub(super) fn of(job: &Job<'_>) -> Result<Self, S3Error> {
         let headers = &job.request.headers;
         let directives = Self::read(headers)?;
-        let onto_itself = job.request.copy_source.as_ref().is_some_and(|source| {
+        let onto_itself = job.request.copy_source().is_some_and(|source| {
             Some(source.bucket.as_str()) == job.request.bucket()
                 && Some(source.key.as_str()) == job.request.object_key()
                 // Copying an old version onto its key restores it, which is a change.

@@ -19,6 +19,7 @@ use s3proxy_envelope::layout::{
 use s3proxy_envelope::multipart::{
     Frame, Mark, PartNumber, Seal, SealFields, SealedPart, UploadHash,
 };
+use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue, combine_crc};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -334,7 +335,11 @@ fn seal(
         |(algorithm, value): &Checksum| (algorithm.as_str().to_owned(), value.as_bytes().to_vec());
     let fields = SealFields {
         checksums: checksum.map(named).into_iter().collect(),
-        upload_hash: Some(UploadHash::of(bucket, object_key, &upload.id)),
+        upload_hash: Some(UploadHash::new(
+            BucketStr(bucket),
+            KeyStr(object_key),
+            UploadIdStr(&upload.id),
+        )),
         checksum_type: checksum.map(|_| FULL_OBJECT.to_owned()),
         part_checksum: None,
     };

@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::{conditional, http_date};
 
+use crate::authorization::access_denied;
 use crate::config::resolved::Access;
 use crate::execute::answer::{self, Backed};
 use crate::execute::source::{Found, Source};
 use crate::execute::{Job, Outcome};
-use crate::plan;
 use crate::respond::Failure;
 
 /// Headers about the source, and their names in a request for the source itself.
@@ -51,7 +51,7 @@ const VERSION_ID: &str = "x-amz-version-id";
 
 /// Source that the request names, with the headers that apply to it.
 pub(crate) fn source<'a>(job: &Job<'a>) -> Source<'a> {
-    let named = job.request.copy_source.as_ref();
+    let named = job.request.copy_source();
     let named = named.expect("requests for copies have a source");
     Source {
         bucket: named.bucket.as_str(),
@@ -162,7 +162,7 @@ async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure 
     let (bucket, object_key) = (source.bucket, Some(source.object_key));
     // Without the right to list, a missing key must look like a forbidden one.
     if !job.request.identity.may(Access::List, bucket, object_key) {
-        return Failure::Refused(plan::access_denied(job.request.operation));
+        return Failure::Refused(access_denied(job.request.operation));
     }
     match explain(job, source).await {
         Ok(failure) | Err(failure) => failure,

@@ -113,7 +113,7 @@ fn pin(job: &Job<'_>, outgoing: &mut HeaderMap, found: &Found) -> Outcome<()> {
     for name in JUDGED {
         outgoing.remove(name);
     }
-    let named = job.request.copy_source.as_ref();
+    let named = job.request.copy_source();
     let named = named.expect("requests for copies have a source");
     // The version that was seen pins the source even if a backend ignores the ETag.
     let seen = CopySource {

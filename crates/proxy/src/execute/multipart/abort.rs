@@ -4,15 +4,16 @@
 //! that far. A part that is being staged meanwhile may be left over; the sweep removes it.
 
 use http::{Method, Response};
+use s3proxy_protocol::ids::UploadId;
 
 use super::staged::{self, StatePlace};
-use super::{state, upload_id};
+use super::state;
 use crate::body::outbound::ResponseBody;
 use crate::execute::{Job, Outcome, answer, sub_resource};
 
 /// Handles AbortMultipartUpload.
-pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let place = StatePlace::of(job, upload_id(job)?);
+pub(super) async fn abort(job: &Job<'_>, upload_id: &UploadId) -> Outcome<Response<ResponseBody>> {
+    let place = StatePlace::of(job, upload_id.as_str());
     sub_resource::require_uploads(job).await?;
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = answer::query_for_backend(job);

@@ -66,10 +66,12 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
+    use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
+
     use super::*;
 
     fn upload(id: &str) -> UploadHash {
-        UploadHash::of("bucket", "key", id)
+        UploadHash::new(BucketStr("bucket"), KeyStr("key"), UploadIdStr(id))
     }
 
     #[test]

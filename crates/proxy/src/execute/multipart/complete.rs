@@ -18,6 +18,7 @@ use s3proxy_envelope::layout::PADDED_FROM;
 use s3proxy_protocol::address::AddressingStyle;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
+use s3proxy_protocol::ids::UploadId;
 use s3proxy_protocol::percent::encode_path;
 use s3proxy_protocol::xml::complete::{
     CompleteAnswer, CompleteRequest, CompleteResult, complete_document, complete_request,
@@ -29,7 +30,7 @@ use super::selection::{Selected, select};
 use super::state::{self, OpenUpload};
 use super::tail::{Piece, move_into_upload, store_small, store_tail};
 use super::verdict::{self, Whole};
-use super::{repeated, staged, upload_id};
+use super::{repeated, staged};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer::{self, Backed};
@@ -77,10 +78,11 @@ impl From<S3Error> for Stop {
 /// Reads the client's list, and responds after the work is done.
 pub(super) async fn complete_upload(
     job: &Job<'_>,
+    upload_id: &UploadId,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced_document(job.request)?;
-    refuse_unknown_upload(job).await?;
+    refuse_unknown_upload(job, upload_id.as_str()).await?;
     // Not before the check: an unused body is drained, which lets the client see the refusal.
     let body = body.take();
     let limit = MAX_REQUEST_BYTES;
@@ -89,16 +91,16 @@ pub(super) async fn complete_upload(
     let share = held.share;
     // The parsed list is enough for the work that follows, which may take minutes.
     drop(held.bytes);
+    let upload_id = upload_id.clone();
     patience::answer(job, move |owned| async move {
         let _share = share;
-        complete(owned, request).await
+        complete(owned, upload_id.as_str(), request).await
     })
     .await
 }
 
 /// Refuses an upload that is neither open nor completed, before its list is read.
-async fn refuse_unknown_upload(job: &Job<'_>) -> Outcome<()> {
-    let id = upload_id(job)?;
+async fn refuse_unknown_upload(job: &Job<'_>, id: &str) -> Outcome<()> {
     match state::load(job, id).await {
         Ok(_) => Ok(()),
         Err(failure) if !is_gone(&failure) => Err(failure),
@@ -107,9 +109,8 @@ async fn refuse_unknown_upload(job: &Job<'_>) -> Outcome<()> {
     }
 }
 
-async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished> {
+async fn complete(owned: OwnedJob, id: &str, request: CompleteRequest) -> Outcome<Finished> {
     let job = &owned.job();
-    let id = upload_id(job)?;
     let mut last = None;
     for _ in 0..ATTEMPTS {
         match attempt(job, id, &request).await {

@@ -17,37 +17,23 @@ use std::collections::btree_map::Entry;
 use http::{HeaderValue, Method, Response, header};
 use s3proxy_envelope::layout::message_plaintext_length;
 use s3proxy_envelope::multipart::{PartEtag, PartNumber};
-use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::query::Query;
 use s3proxy_protocol::xml::parts::{ListedPart, PartsAnswer, PartsPage, ShownPart};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::TAIL_NUMBER;
 use super::part::upload_request;
 use super::staged::{self, StagedPart};
 use super::state::{self, OpenUpload};
-use super::{TAIL_NUMBER, upload_id};
 use crate::body::outbound::ResponseBody;
 use crate::execute::new_object::Place;
 use crate::execute::{Job, Outcome, answer};
 use crate::respond::Failure;
+use crate::s3_request::{ListParts, RequestedPage};
 use crate::stored_fault::StoredFault;
 
 /// Longest page that is read, in bytes: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
-
-/// Most parts of a page, and the default.
-const MAX_PARTS: u32 = 1000;
-
-/// Largest value that S3 accepts in these parameters.
-const MAX_PARAMETER: u32 = 2_147_483_647;
-
-/// Page that a client requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Asked {
-    behind: u32,
-    max_parts: u32,
-}
 
 /// One entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +54,14 @@ struct Shown {
 }
 
 /// Handles ListParts.
-pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let asked = Asked::of(&job.request.query)?;
-    let upload = state::load(job, upload_id(job)?).await?;
+pub(super) async fn list_parts(job: &Job<'_>, list: &ListParts) -> Outcome<Response<ResponseBody>> {
+    let asked = list.page;
+    let upload = state::load(job, list.upload_id.as_str()).await?;
     let mut request = upload_request(job, Method::GET, &upload);
     request.headers = answer::headers_for_backend(job)?;
     request.headers.extend(upload.customer_key());
-    if asked.behind > 0 {
-        let marker = Some(asked.behind.to_string());
+    if asked.after > 0 {
+        let marker = Some(asked.after.to_string());
         request
             .query
             .push(("part-number-marker".to_owned(), marker));
@@ -111,34 +97,10 @@ pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>>
     Ok(response)
 }
 
-impl Asked {
-    fn of(query: &Query) -> Result<Self, S3Error> {
-        let behind = parameter(query, "part-number-marker")?.unwrap_or(0);
-        let max_parts = parameter(query, "max-parts")?.unwrap_or(MAX_PARTS);
-        Ok(Self {
-            behind,
-            max_parts: max_parts.min(MAX_PARTS),
-        })
-    }
-}
-
-fn parameter(query: &Query, name: &str) -> Result<Option<u32>, S3Error> {
-    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let number = text.parse().ok().filter(|number| *number <= MAX_PARAMETER);
-    number.map(Some).ok_or_else(|| {
-        S3Error::new(
-            ErrorCode::InvalidArgument,
-            format!("Argument {name} must be an integer between 0 and {MAX_PARAMETER}."),
-        )
-    })
-}
-
 /// Decides what is shown. `truncated` tells of the backend's page, `is_last` whether a part is known
 /// to be the last one under its number.
 fn merge(
-    asked: Asked,
+    asked: RequestedPage,
     listed: &[ListedPart],
     truncated: bool,
     staged: Vec<StagedPart>,
@@ -152,7 +114,7 @@ fn merge(
     });
     // At the backend only the tail has this number; a client's part 10000 is always staged.
     let kept = in_upload.filter(|part| part.number != TAIL_NUMBER.get());
-    let wanted = |part: &Part| u32::from(part.number) > asked.behind;
+    let wanted = |part: &Part| u32::from(part.number) > asked.after;
     let mut newest = BTreeMap::new();
     for part in kept
         // Staged parts come second: on a tie they replace the backend's.
@@ -224,7 +186,7 @@ fn age_order(a: &str, b: &str) -> Ordering {
 fn render(
     job: &Job<'_>,
     upload: &OpenUpload,
-    asked: Asked,
+    asked: RequestedPage,
     page: &PartsPage<'_>,
     shown: &Shown,
 ) -> Outcome<String> {
@@ -252,7 +214,7 @@ fn render(
         bucket,
         object_key,
         upload_id: &upload.id,
-        part_number_marker: asked.behind,
+        part_number_marker: asked.after,
         max_parts: asked.max_parts,
         next_part_number_marker: shown.next_marker(asked),
         is_truncated: shown.has_more,
@@ -264,9 +226,9 @@ fn render(
 
 impl Shown {
     /// Marker of the next page: the last number shown, or the client's marker if there is none.
-    fn next_marker(&self, asked: Asked) -> Option<u16> {
+    fn next_marker(&self, asked: RequestedPage) -> Option<u16> {
         let last = self.parts.last().map(|part| part.number);
-        let unmoved = || u16::try_from(asked.behind).unwrap_or(PartNumber::MAX.get());
+        let unmoved = || u16::try_from(asked.after).unwrap_or(PartNumber::MAX.get());
         self.has_more.then(|| last.unwrap_or_else(unmoved))
     }
 }

@@ -12,13 +12,17 @@ use crate::body::outbound::ResponseBody;
 use crate::effective_name::is_state_key;
 use crate::execute::answer;
 use crate::execute::course::check_entries;
-use crate::execute::hidden::{self, LastShown, MOVES, Paging};
+use crate::execute::hidden::{self, LastShown, MOVES};
 use crate::execute::page::{self, Page};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
+use crate::s3_request::{PageStart, Paging};
 
 /// Handles ListMultipartUploads.
-pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+pub(super) async fn list_uploads(
+    job: &Job<'_>,
+    start: &PageStart,
+) -> Outcome<Response<ResponseBody>> {
     let _share = job.share(page::SHARE_BYTES).await?;
     let mut query = answer::query_for_backend(job);
     let mut asked = Page::ask(job, query.clone()).await?;
@@ -31,7 +35,7 @@ pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody
         query = Paging::Uploads.behind(query, &behind);
         asked = Page::ask(job, query.clone()).await?;
         // The page no longer begins at the client's start, which the response must still name.
-        edits = Paging::Uploads.asked(&job.request.query);
+        edits = Paging::Uploads.asked(start);
     }
     let page = parse(&asked.text)?;
     let last = last_shown(job, &page);

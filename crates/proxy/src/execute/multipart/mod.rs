@@ -45,7 +45,7 @@ use super::new_object::Place;
 use super::{BodySlot, Job, Outcome, patience};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::{Encryption, Multipart};
-use crate::plan::Step;
+use crate::s3_request::UploadRequest;
 
 /// Part number of the tail. The backend's part of this number is never a client's.
 pub(crate) const TAIL_NUMBER: PartNumber = PartNumber::MAX;
@@ -56,20 +56,23 @@ const FIRST_NUMBER: PartNumber = PartNumber::MIN;
 /// Handles one step of an upload.
 pub(crate) async fn step(
     job: &Job<'_>,
-    step: Step,
+    request: &UploadRequest,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
     if is_plaintext(job)? {
-        return plaintext::step(job, step, body).await;
+        return plaintext::step(job, request, body).await;
     }
-    let answered = match step {
-        Step::Create => create::create(job).await,
-        Step::UploadPart => upload_part::upload_part(job, body.take()).await,
-        Step::Complete => complete::complete_upload(job, body).await,
-        Step::Abort => abort::abort(job).await,
-        Step::ListParts => list_parts::list_parts(job).await,
-        Step::ListUploads => list_uploads::list_uploads(job).await,
-        Step::UploadPartCopy => patience::answer(job, upload_part_copy::upload_part_copy).await,
+    let answered = match request {
+        UploadRequest::Create => create::create(job).await,
+        UploadRequest::UploadPart(part) => upload_part::upload_part(job, part, body.take()).await,
+        UploadRequest::UploadPartCopy(copy) => {
+            let copy = copy.clone();
+            patience::answer(job, |owned| upload_part_copy::upload_part_copy(owned, copy)).await
+        }
+        UploadRequest::Complete(upload_id) => complete::complete_upload(job, upload_id, body).await,
+        UploadRequest::Abort(upload_id) => abort::abort(job, upload_id).await,
+        UploadRequest::ListParts(list) => list_parts::list_parts(job, list).await,
+        UploadRequest::List(start) => list_uploads::list_uploads(job, start).await,
     };
     if answered.is_ok() {
         // Only after a success: otherwise clients could fill the list with invented names.
@@ -91,28 +94,4 @@ fn is_plaintext(job: &Job<'_>) -> Result<bool, S3Error> {
              the upload as it comes; one of the two has to change.",
         )),
     }
-}
-
-/// Upload id that the request names.
-pub(crate) fn upload_id<'a>(job: &Job<'a>) -> Outcome<&'a str> {
-    job.request
-        .query
-        .get("uploadId")
-        .filter(|id| !id.is_empty())
-        .ok_or_else(state::no_such_upload)
-}
-
-/// Part number that the request names.
-pub(crate) fn part_number(job: &Job<'_>) -> Result<PartNumber, S3Error> {
-    job.request
-        .query
-        .get("partNumber")
-        .and_then(|text| text.parse().ok())
-        .and_then(PartNumber::new)
-        .ok_or_else(|| {
-            S3Error::new(
-                ErrorCode::InvalidArgument,
-                "Part number must be an integer between 1 and 10000, inclusive",
-            )
-        })
 }

@@ -23,8 +23,8 @@ use crate::body::verifying::VerifyingBody;
 use crate::execute::held::HeldMemory;
 use crate::execute::new_object::refuse_reserved_metadata;
 use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
-use crate::plan::Step;
 use crate::respond::Failure;
+use crate::s3_request::UploadRequest;
 use crate::telemetry::audit::Stored;
 
 /// Longest list of parts that is read, in bytes.
@@ -33,26 +33,29 @@ const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
 /// Handles one step of an upload.
 pub(super) async fn step(
     job: &Job<'_>,
-    step: Step,
+    request: &UploadRequest,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
-    match step {
-        Step::Create | Step::UploadPart | Step::Complete => {
+    match request {
+        UploadRequest::Create | UploadRequest::UploadPart(_) | UploadRequest::Complete(_) => {
             job.record.trail.writes(Stored::plaintext);
         }
-        Step::Abort | Step::ListParts | Step::ListUploads | Step::UploadPartCopy => {}
+        UploadRequest::Abort(_)
+        | UploadRequest::ListParts(_)
+        | UploadRequest::List(_)
+        | UploadRequest::UploadPartCopy(_) => {}
     }
-    match step {
-        Step::UploadPart => upload_part(job, body.take()).await,
-        Step::Complete => complete(job, body.take()).await,
-        Step::Create => {
+    match request {
+        UploadRequest::UploadPart(_) => upload_part(job, body.take()).await,
+        UploadRequest::Complete(_) => complete(job, body.take()).await,
+        UploadRequest::Create => {
             refuse_reserved_metadata(job.parts, &job.request.headers)?;
             forward::forward(job, body).await
         }
-        Step::Abort | Step::ListParts => forward::forward(job, body).await,
+        UploadRequest::Abort(_) | UploadRequest::ListParts(_) => forward::forward(job, body).await,
         // Hides upload state here too: other objects of the bucket may be sealed.
-        Step::ListUploads => super::list_uploads::list_uploads(job).await,
-        Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
+        UploadRequest::List(start) => super::list_uploads::list_uploads(job, start).await,
+        UploadRequest::UploadPartCopy(_) => Err(Failure::Refused(S3Error::new(
             ErrorCode::NotImplemented,
             "UploadPartCopy does not work where multipart uploads are stored as plaintext \
              (policy.multipart or a rule): upload the part itself.",

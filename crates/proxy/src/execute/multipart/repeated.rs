@@ -21,6 +21,7 @@ use s3proxy_envelope::layout::{StoredLength, plaintext_length};
 use s3proxy_envelope::multipart::{
     Frame, Mark, PartEtag, PartNumber, Seal, UploadHash, tail_first,
 };
+use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
 use s3proxy_envelope::object::ObjectOpener;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue};
 use s3proxy_protocol::header_rules;
@@ -127,7 +128,11 @@ async fn made(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Made>> {
         Some(first) => {
             let Place { bucket, object_key } = Place::of(job);
             let seal = read_seal(job, &object, first).await?;
-            let hash = UploadHash::of(bucket, object_key, upload_id);
+            let hash = UploadHash::new(
+                BucketStr(bucket),
+                KeyStr(object_key),
+                UploadIdStr(upload_id),
+            );
             let is_its = seal.fields().upload_hash == Some(hash);
             Ok(is_its.then(|| Made::Large(object, seal)))
         }

@@ -12,6 +12,7 @@
 //! need no further request.
 
 use s3proxy_envelope::multipart::{PartNumber, UploadHash};
+use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
 use s3proxy_protocol::xml::listing::ListEntry;
 
 use super::bucket::{Bucket, Deletion};
@@ -40,7 +41,11 @@ impl StatePlace {
         Self {
             bucket: state_bucket(policy, bucket).to_owned(),
             prefix: policy.state_prefix.clone(),
-            hash: UploadHash::of(bucket, object_key, upload_id),
+            hash: UploadHash::new(
+                BucketStr(bucket),
+                KeyStr(object_key),
+                UploadIdStr(upload_id),
+            ),
         }
     }
 
@@ -186,7 +191,7 @@ mod tests {
         StatePlace {
             bucket: "b".to_owned(),
             prefix: ".s3proxy/".to_owned(),
-            hash: UploadHash::of("b", "k", "u"),
+            hash: UploadHash::new(BucketStr("b"), KeyStr("k"), UploadIdStr("u")),
         }
     }
 

@@ -35,6 +35,7 @@ use crate::backend::{Request, RequestBody};
 use crate::execute::{Job, Outcome, answer, new_object::Place};
 use crate::keys::KeyError;
 use crate::respond::{BackendAnswer, Failure};
+use crate::s3_request;
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
 use crate::telemetry::metrics;
@@ -365,11 +366,7 @@ fn is_about_bucket(failure: &Failure) -> bool {
 
 /// S3's error for uploads that do not exist or no longer exist.
 pub(crate) fn no_such_upload() -> Failure {
-    Failure::Refused(S3Error::new(
-        ErrorCode::NoSuchUpload,
-        "The specified upload does not exist. The upload ID may be invalid, or the upload may have \
-         been aborted or completed.",
-    ))
+    Failure::Refused(s3_request::no_such_upload())
 }
 
 /// Whether the upload has ended, according to the backend or to the proxy.
@@ -401,13 +398,19 @@ mod tests {
     use s3proxy_envelope::dek::Binding;
     use s3proxy_envelope::header::{Flags, Layout};
     use s3proxy_envelope::kek::Kek;
+    use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
 
     use super::*;
 
     fn upload(id: &str) -> OpenUpload {
         let kek = Kek::generate();
         let dek = Dek::generate();
-        let binding = Binding::new(Layout::Multipart, Flags::KEY_BOUND, "bucket", "key");
+        let binding = Binding::new(
+            Layout::Multipart,
+            Flags::KEY_BOUND,
+            BucketStr("bucket"),
+            KeyStr("key"),
+        );
         let envelope = Envelope {
             layout: Layout::Multipart,
             key_name: "local:0".to_owned(),
@@ -420,7 +423,7 @@ mod tests {
         let place = StatePlace {
             bucket: "bucket".to_owned(),
             prefix: ".s3proxy/".to_owned(),
-            hash: UploadHash::of("bucket", "key", id),
+            hash: UploadHash::new(BucketStr("bucket"), KeyStr("key"), UploadIdStr(id)),
         };
         let state = UploadState {
             checksum_algorithm: None,

@@ -27,6 +27,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use http::Method;
 use s3proxy_envelope::multipart::UploadHash;
+use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
 use s3proxy_protocol::percent::{self, Plus};
 use s3proxy_protocol::xml::buckets::bucket_names;
 use s3proxy_protocol::xml::listing::ListEntry;
@@ -239,7 +240,11 @@ impl Sweep<'_> {
             .each_upload(|upload| {
                 unreadable |= upload.object_key.contains(char::REPLACEMENT_CHARACTER);
                 for key in readings(&upload.object_key) {
-                    let hash = UploadHash::of(&bucket.name, &key, &upload.upload_id);
+                    let hash = UploadHash::new(
+                        BucketStr(&bucket.name),
+                        KeyStr(&key),
+                        UploadIdStr(&upload.upload_id),
+                    );
                     in_progress += usize::from(left.remove(&hash.id()).is_some());
                 }
             })

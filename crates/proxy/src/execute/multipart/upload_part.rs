@@ -14,16 +14,20 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use super::part::{StoredPart, upload_part_held, upload_part_measured};
 use super::state::{self, OpenUpload};
-use super::{part_number, upload_id};
 use crate::body::outbound::ResponseBody;
 use crate::execute::held::HeldMemory;
 use crate::execute::new_object::announce_encryption;
 use crate::execute::payload::{self, Announced};
 use crate::execute::{Job, Outcome, RawBody};
+use crate::s3_request::UploadPart;
 
 /// Handles UploadPart.
-pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
-    let number = part_number(job)?;
+pub(super) async fn upload_part(
+    job: &Job<'_>,
+    part: &UploadPart,
+    body: RawBody,
+) -> Outcome<Response<ResponseBody>> {
+    let number = part.number;
     let announced = payload::announced(job.request)?;
     if announced.length > MAX_PART.0 {
         return Err(S3Error::new(
@@ -36,7 +40,7 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
         )
         .into());
     }
-    let upload = state::load(job, upload_id(job)?).await?;
+    let upload = state::load(job, part.upload_id.as_str()).await?;
     let sent = sent_algorithm(&announced);
     judge(&upload, job, sent)?;
     let stored = if announced.length <= job.parts.held_body_bytes {

@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 
 use super::part::{StoredPart, upload_part_held, upload_part_sealed};
 use super::state::{self, OpenUpload};
-use super::{part_number, upload_id};
 use crate::body::buffers::PIECE_BYTES;
 use crate::body::replaying::Replay;
 use crate::execute::copy::origin;
@@ -24,15 +23,15 @@ use crate::execute::new_object::announce_encryption;
 use crate::execute::patience::Finished;
 use crate::execute::source::{self, Found, PlaintextBody};
 use crate::execute::{Job, Outcome, OwnedJob};
+use crate::s3_request::UploadPartCopy;
 
 /// Handles UploadPartCopy.
-pub(super) async fn upload_part_copy(owned: OwnedJob) -> Outcome<Finished> {
+pub(super) async fn upload_part_copy(owned: OwnedJob, copy: UploadPartCopy) -> Outcome<Finished> {
     let job = &owned.job();
-    let number = part_number(job)?;
-    let range = CopyRange::from_headers(&job.request.headers)?;
-    let upload = state::load(job, upload_id(job)?).await?;
+    let upload = state::load(job, copy.upload_id.as_str()).await?;
     upload.refuse_other_customer_key(&job.request.headers)?;
-    let (found, stored) = origin::unless_replaced(|| attempt(job, &upload, number, range)).await?;
+    let (found, stored) =
+        origin::unless_replaced(|| attempt(job, &upload, copy.number, copy.range)).await?;
 
     let mut headers = stored.headers;
     // To the backend a staged part is an object, with a version; to the client it is a part.

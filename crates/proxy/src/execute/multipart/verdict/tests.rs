@@ -1,6 +1,7 @@
 use http::HeaderValue;
 use s3proxy_envelope::layout::PlaintextLength;
 use s3proxy_envelope::multipart::{Frame, PartNumber, PartTag};
+use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
 use s3proxy_protocol::checksum::Checksummer;
 
 use super::*;
@@ -84,7 +85,11 @@ fn with_a_part_unknown_the_clients_own_word_is_kept_and_no_parts_checksum() {
     let stated = checksum(algorithm, b"whatever");
     let upload = Some(upload(algorithm, ChecksumType::FullObject));
     let verdict = judge(upload, Some((algorithm, stated.clone())), &parts).unwrap();
-    let fields = verdict.seal_fields(UploadHash::of("b", "k", "u"));
+    let fields = verdict.seal_fields(UploadHash::new(
+        BucketStr("b"),
+        KeyStr("k"),
+        UploadIdStr("u"),
+    ));
     assert_eq!(fields.checksums["CRC32"], stated.as_bytes());
     assert_eq!(fields.checksum_type.as_deref(), Some("FULL_OBJECT"));
     assert_eq!(fields.part_checksum, None);
@@ -102,7 +107,11 @@ fn the_seal_has_every_parts_checksum_or_none() {
         &parts,
     )
     .unwrap();
-    let fields = verdict.seal_fields(UploadHash::of("b", "k", "u"));
+    let fields = verdict.seal_fields(UploadHash::new(
+        BucketStr("b"),
+        KeyStr("k"),
+        UploadIdStr("u"),
+    ));
     assert_eq!(
         fields.part_checksum,
         Some(multipart::ChecksumAlgorithm::Sha256)
@@ -127,7 +136,11 @@ fn of_algorithms_that_seals_have_no_room_for_the_whole_is_kept_alone() {
         let parts = parts(algorithm);
         let upload = Some(upload(algorithm, ChecksumType::Composite));
         let verdict = judge(upload, None, &parts).unwrap();
-        let fields = verdict.seal_fields(UploadHash::of("b", "k", "u"));
+        let fields = verdict.seal_fields(UploadHash::new(
+            BucketStr("b"),
+            KeyStr("k"),
+            UploadIdStr("u"),
+        ));
         assert_eq!(fields.part_checksum, None, "{algorithm}");
         let expected = composite(
             algorithm,

@@ -1,8 +1,7 @@
-//! The plan for a request: the security policy in one pure function.
+//! Authorization: the security policy in one pure function.
 //!
-//! [`plan`] decides by facts only (operation, target, client, settings). It reads no socket and no
-//! clock, so that the policy is one table in the tests. Requests that are not explicitly served are
-//! refused.
+//! [`authorize`] decides by facts only (operation, target, client, settings). It reads no socket
+//! and no clock, so that the policy is one table in the tests.
 
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -11,58 +10,9 @@ use s3proxy_protocol::operation::{self, Kind, Operation};
 use crate::auth::Identity;
 use crate::config::resolved::{Access, Multipart};
 use crate::effective_name::is_state_key;
+use crate::s3_request::unsupported;
 
-/// The way in which a request is handled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Plan {
-    /// PutObject: the body is sealed on its way.
-    Seal,
-    /// GetObject: the stored body is opened on its way.
-    Open,
-    /// HeadObject: as GetObject, without a body.
-    Describe,
-    /// GetObjectAttributes: the response is made in plaintext terms.
-    DescribeAttributes,
-    /// CopyObject: the key is wrapped again, or the body sealed on its way.
-    Copy,
-    /// PostObject: a browser's form; judged again once its policy and key were read.
-    Form,
-    /// A step of a multipart upload.
-    Multipart(Step),
-    /// DeleteBucket: the proxy's own state is deleted first.
-    DeleteBucket,
-    /// A response about many objects, rewritten in plaintext terms.
-    Rewrite(Rewrite),
-    /// Passed on; a document in it is rewritten.
-    Forward,
-    /// The request is forwarded without a signature.
-    Preflight,
-    /// The request is refused.
-    Refuse(S3Error),
-}
-
-/// Operations of multipart uploads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Create,
-    UploadPart,
-    UploadPartCopy,
-    Complete,
-    Abort,
-    ListParts,
-    ListUploads,
-}
-
-/// Responses that are rewritten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rewrite {
-    ListBuckets,
-    ListObjects,
-    DeleteObjects,
-    DeleteObject,
-}
-
-/// Facts that [`plan`] decides by.
+/// Facts that [`authorize`] decides by.
 pub(crate) struct Facts<'a> {
     pub(crate) operation: Operation,
     pub(crate) bucket: Option<&'a str>,
@@ -80,53 +30,45 @@ pub(crate) struct Facts<'a> {
     pub(crate) multipart: Multipart,
 }
 
-/// Returns the plan for a request.
-pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
+/// Refuses a request that touches the proxy's own state, that the client's grants do not cover, or
+/// that the proxy does not serve.
+pub(crate) fn authorize(facts: &Facts<'_>) -> Result<(), S3Error> {
     // Before the grants: nobody may touch the proxy's own state, whatever the grants say.
     let read = facts.copy_source.map(|source| source.key.as_str());
-    let named = facts.object_key.into_iter().chain(read);
-    if named
-        .into_iter()
-        .any(|object_key| is_state_key(object_key, facts.state_prefix))
-    {
-        return Plan::Refuse(S3Error::new(
+    let mut named = facts.object_key.into_iter().chain(read);
+    if named.any(|object_key| is_state_key(object_key, facts.state_prefix)) {
+        return Err(S3Error::new(
             ErrorCode::AccessDenied,
             "Keys under this prefix belong to the proxy; choose another key.",
         ));
     }
     if !is_granted(facts) {
-        return Plan::Refuse(access_denied(facts.operation));
+        return Err(access_denied(facts.operation));
     }
-    match facts.operation.kind() {
-        Kind::PutObject => Plan::Seal,
-        Kind::GetObject => Plan::Open,
-        Kind::HeadObject => Plan::Describe,
-        Kind::ListBuckets => Plan::Rewrite(Rewrite::ListBuckets),
-        Kind::ListObjects => Plan::Rewrite(Rewrite::ListObjects),
-        Kind::DeleteObjects => Plan::Rewrite(Rewrite::DeleteObjects),
-        Kind::DeleteObject => Plan::Rewrite(Rewrite::DeleteObject),
-        Kind::Forward | Kind::ForwardXml | Kind::RestoreObject => Plan::Forward,
-        Kind::Preflight => Plan::Preflight,
-        Kind::DeleteBucket => Plan::DeleteBucket,
-        Kind::GetObjectAttributes => Plan::DescribeAttributes,
-        Kind::CopyObject => Plan::Copy,
-        Kind::PostObject => Plan::Form,
-        Kind::CreateMultipartUpload => multipart(facts, Step::Create),
-        Kind::UploadPart => multipart(facts, Step::UploadPart),
-        Kind::UploadPartCopy => multipart(facts, Step::UploadPartCopy),
-        Kind::CompleteMultipartUpload => multipart(facts, Step::Complete),
-        // Never blocked: uploads that exist can be listed and aborted.
-        Kind::AbortMultipartUpload => Plan::Multipart(Step::Abort),
-        Kind::ListMultipartUploads => Plan::Multipart(Step::ListUploads),
-        Kind::ListParts => Plan::Multipart(Step::ListParts),
-        Kind::Unsupported => Plan::Refuse(S3Error::new(
+    let kind = facts.operation.kind();
+    if kind == Kind::Unsupported {
+        return Err(unsupported(facts.operation));
+    }
+    if makes_upload(kind) && facts.multipart == Multipart::Block {
+        return Err(S3Error::new(
             ErrorCode::NotImplemented,
-            format!(
-                "{} does not work through an encrypting proxy.",
-                facts.operation.as_str()
-            ),
-        )),
+            "Multipart uploads are blocked here (policy.multipart = block); objects up to 5 GiB \
+             go in one PutObject.",
+        ));
     }
+    Ok(())
+}
+
+/// Whether a request begins, fills or completes an upload. The other requests about uploads are
+/// never blocked: uploads that exist can be listed and aborted.
+fn makes_upload(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::CreateMultipartUpload
+            | Kind::UploadPart
+            | Kind::UploadPartCopy
+            | Kind::CompleteMultipartUpload
+    )
 }
 
 fn is_granted(facts: &Facts<'_>) -> bool {
@@ -197,18 +139,6 @@ pub(crate) fn access_denied(operation: Operation) -> S3Error {
     )
 }
 
-/// Plans a step that may be blocked; existing uploads can always be seen and aborted.
-fn multipart(facts: &Facts<'_>, step: Step) -> Plan {
-    match facts.multipart {
-        Multipart::Encrypt | Multipart::ForwardPlaintext => Plan::Multipart(step),
-        Multipart::Block => Plan::Refuse(S3Error::new(
-            ErrorCode::NotImplemented,
-            "Multipart uploads are blocked here (policy.multipart = block); objects up to 5 GiB \
-             go in one PutObject.",
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use s3proxy_protocol::name::{BucketName, ObjectKey};
@@ -262,46 +192,21 @@ mod tests {
         }
     }
 
-    fn code(plan: &Plan) -> Option<ErrorCode> {
-        match plan {
-            Plan::Refuse(error) => Some(error.code),
-            _ => None,
-        }
+    /// Code of the refusal, if there is one.
+    fn refusal(facts: &Facts<'_>) -> Option<ErrorCode> {
+        authorize(facts).err().map(|error| error.code)
     }
 
     #[test]
-    fn object_data_is_sealed_opened_or_refused_and_never_forwarded() {
+    fn a_client_with_every_grant_is_refused_unsupported_operations_only() {
         let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
         let source = source("bucket/key");
         for operation in Operation::ALL.iter().copied() {
             let mut facts = facts(&anyone, operation, Some("b"), Some("k"));
             facts.copy_source = is_copy(operation).then_some(&source);
-            let plan = plan(&facts);
-            // By kind, so that a new operation must be decided about here.
-            let expected = match operation.kind() {
-                Kind::PutObject => plan == Plan::Seal,
-                Kind::GetObject => plan == Plan::Open,
-                Kind::HeadObject => plan == Plan::Describe,
-                Kind::ListBuckets
-                | Kind::ListObjects
-                | Kind::DeleteObject
-                | Kind::DeleteObjects => matches!(plan, Plan::Rewrite(_)),
-                Kind::Forward | Kind::ForwardXml | Kind::RestoreObject => plan == Plan::Forward,
-                Kind::Preflight => plan == Plan::Preflight,
-                Kind::DeleteBucket => plan == Plan::DeleteBucket,
-                Kind::CopyObject => plan == Plan::Copy,
-                Kind::PostObject => plan == Plan::Form,
-                Kind::GetObjectAttributes => plan == Plan::DescribeAttributes,
-                Kind::CreateMultipartUpload
-                | Kind::UploadPart
-                | Kind::UploadPartCopy
-                | Kind::CompleteMultipartUpload
-                | Kind::AbortMultipartUpload
-                | Kind::ListMultipartUploads
-                | Kind::ListParts => matches!(plan, Plan::Multipart(_)),
-                Kind::Unsupported => code(&plan) == Some(ErrorCode::NotImplemented),
-            };
-            assert!(expected, "{}: {plan:?}", operation.as_str());
+            let unsupported = operation.kind() == Kind::Unsupported;
+            let expected = unsupported.then_some(ErrorCode::NotImplemented);
+            assert_eq!(refusal(&facts), expected, "{}", operation.as_str());
         }
     }
 
@@ -331,7 +236,7 @@ mod tests {
             for operation in [Operation::CopyObject, Operation::UploadPartCopy] {
                 let mut facts = facts(identity, operation, Some(bucket), Some(key));
                 facts.copy_source = Some(&source);
-                let refused = code(&plan(&facts)) == Some(ErrorCode::AccessDenied);
+                let refused = refusal(&facts) == Some(ErrorCode::AccessDenied);
                 assert_eq!(!refused, allowed, "{from} to {bucket}/{key}");
             }
         }
@@ -341,8 +246,8 @@ mod tests {
     fn a_copy_whose_source_is_not_known_is_refused() {
         let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
         for operation in [Operation::CopyObject, Operation::UploadPartCopy] {
-            let plan = plan(&facts(&anyone, operation, Some("b"), Some("k")));
-            assert_eq!(code(&plan), Some(ErrorCode::AccessDenied));
+            let facts = facts(&anyone, operation, Some("b"), Some("k"));
+            assert_eq!(refusal(&facts), Some(ErrorCode::AccessDenied));
         }
     }
 
@@ -350,11 +255,11 @@ mod tests {
     fn a_client_without_grants_may_only_ask_what_is_judged_later() {
         let nobody = Identity::with_grants(Vec::new());
         for operation in Operation::ALL.iter().copied() {
-            let plan = plan(&facts(&nobody, operation, Some("b"), Some("k")));
+            let facts = facts(&nobody, operation, Some("b"), Some("k"));
             // A preflight is judged by the CORS rules of its bucket.
             let later = operation.kind() == Kind::Preflight;
-            let refused = code(&plan) == Some(ErrorCode::AccessDenied);
-            assert_eq!(refused, !later, "{}: {plan:?}", operation.as_str());
+            let refused = refusal(&facts) == Some(ErrorCode::AccessDenied);
+            assert_eq!(refused, !later, "{}", operation.as_str());
         }
     }
 
@@ -375,9 +280,9 @@ mod tests {
             (Operation::GetObjectAcl, "logs-eu", "app/1", false),
             (Operation::PutObjectAcl, "public", "x", false),
         ] {
-            let plan = plan(&facts(&writer, operation, Some(bucket), Some(key)));
+            let facts = facts(&writer, operation, Some(bucket), Some(key));
             let name = operation.as_str();
-            assert_eq!(code(&plan).is_none(), allowed, "{name} {bucket}/{key}");
+            assert_eq!(authorize(&facts).is_ok(), allowed, "{name} {bucket}/{key}");
         }
     }
 
@@ -413,7 +318,7 @@ mod tests {
                     facts.object_key = None;
                     facts.prefix = Some(key);
                 }
-                code(&super::plan(&facts)).is_none()
+                authorize(&facts).is_ok()
             };
             for operation in [
                 Operation::GetObject,
@@ -443,7 +348,7 @@ mod tests {
         ] {
             let mut facts = facts(&lister, Operation::ListObjectsV2, Some("b"), None);
             facts.prefix = prefix;
-            assert_eq!(code(&plan(&facts)).is_none(), allowed, "{prefix:?}");
+            assert_eq!(authorize(&facts).is_ok(), allowed, "{prefix:?}");
         }
     }
 
@@ -451,13 +356,13 @@ mod tests {
     fn acls_and_governance_bypass_need_admin() {
         let writer = Identity::with_grants(vec![grant(&[Access::Write, Access::Delete], "*", "*")]);
         let mut with_acl = facts(&writer, Operation::PutObject, Some("b"), Some("k"));
-        assert_eq!(plan(&with_acl), Plan::Seal);
+        assert_eq!(authorize(&with_acl), Ok(()));
         with_acl.sets_acl = true;
-        assert_eq!(code(&plan(&with_acl)), Some(ErrorCode::AccessDenied));
+        assert_eq!(refusal(&with_acl), Some(ErrorCode::AccessDenied));
         for operation in [Operation::DeleteObject, Operation::DeleteObjects] {
             let mut bypass = facts(&writer, operation, Some("b"), Some("k"));
             bypass.bypasses_governance = true;
-            assert_eq!(code(&plan(&bypass)), Some(ErrorCode::AccessDenied));
+            assert_eq!(refusal(&bypass), Some(ErrorCode::AccessDenied));
         }
     }
 
@@ -477,7 +382,7 @@ mod tests {
             let mut facts = facts(&anyone, operation, Some("b"), Some("k"));
             facts.copy_source = is_copy(operation).then_some(&source);
             facts.multipart = Multipart::Block;
-            let refused = code(&plan(&facts)) == Some(ErrorCode::NotImplemented);
+            let refused = refusal(&facts) == Some(ErrorCode::NotImplemented);
             assert_eq!(refused, blocked, "{}", operation.as_str());
         }
     }
@@ -494,9 +399,9 @@ mod tests {
             (".s3proxyx/uploads", false),
             ("a/.s3proxy/uploads", false),
         ] {
-            let plan = plan(&facts(&anyone, Operation::GetObject, Some("b"), Some(key)));
+            let read = facts(&anyone, Operation::GetObject, Some("b"), Some(key));
             assert_eq!(
-                code(&plan) == Some(ErrorCode::AccessDenied),
+                refusal(&read) == Some(ErrorCode::AccessDenied),
                 refused,
                 "{key}"
             );
@@ -507,7 +412,7 @@ mod tests {
             };
             let mut copy = facts(&anyone, Operation::CopyObject, Some("b"), Some("k"));
             copy.copy_source = Some(&source);
-            let denied = code(&super::plan(&copy)) == Some(ErrorCode::AccessDenied);
+            let denied = refusal(&copy) == Some(ErrorCode::AccessDenied);
             assert_eq!(denied, refused, "copied from {key}");
         }
     }
