@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use s3proxy_protocol::address::{self, AddressingStyle, HostRules};
+use s3proxy_protocol::headers;
 use tokio::sync::Mutex;
 
 use crate::body::outbound::ResponseBody;
@@ -128,8 +129,7 @@ fn probe(hosts: &HostRules, request: &Request<Incoming>) -> Option<Probe> {
     if !reads || signed || request.uri().query().is_some() {
         return None;
     }
-    let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = headers::text(request.headers(), header::HOST).unwrap_or_default();
     // Probes use the pod's address or any name; only a bucket's own name makes the path a key.
     match address::address(hosts, host, request.uri().path()) {
         Ok(address) if address.style == AddressingStyle::VirtualHost => None,

@@ -12,6 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, header};
+use s3proxy_protocol::headers;
 use s3proxy_protocol::quote;
 
 use crate::keys::in_use::SealingRequest;
@@ -122,7 +123,7 @@ impl Refusal {
     }
 
     fn shortened(&self) -> Refused {
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let host = self.host.as_ref().and_then(headers::value_text);
         Refused {
             method: quote::bounded(&self.method, MAXIMUM_CLAIM_BYTES),
             host: host.map(|host| quote::bounded(&host, MAXIMUM_CLAIM_BYTES)),

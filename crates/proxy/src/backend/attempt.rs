@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::client::legacy::{self, ResponseFuture};
+use s3proxy_protocol::headers;
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{Location, Target};
@@ -69,8 +70,8 @@ impl Client {
         match &outcome {
             Ok(Answer { head, .. }) => {
                 self.family.learn(&head.headers);
-                let id = head.headers.get("x-amz-request-id");
-                call.answered(head.status, id.and_then(|id| id.to_str().ok()));
+                let id = headers::text(&head.headers, headers::REQUEST_ID);
+                call.answered(head.status, id);
             }
             Err(failure) => call.failed(failure.error.kind()),
         }

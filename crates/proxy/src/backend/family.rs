@@ -5,7 +5,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use http::header::SERVER;
 use http::{HeaderMap, Method, header};
+use s3proxy_protocol::headers;
 
 /// A family of S3 servers that needs special care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +46,12 @@ impl KnownFamily {
 }
 
 fn of(answered: &HeaderMap) -> Option<Family> {
-    let text = |name| answered.get(name).and_then(|value| value.to_str().ok());
-    let server = text("server").unwrap_or_default();
+    let server = headers::text(answered, SERVER).unwrap_or_default();
     if server.starts_with("MinIO") {
         Some(Family::Minio)
-    } else if server.starts_with("Ceph") || text("x-amz-request-id").is_some_and(is_of_ceph) {
+    } else if server.starts_with("Ceph")
+        || headers::text(answered, headers::REQUEST_ID).is_some_and(is_of_ceph)
+    {
         Some(Family::Ceph)
     } else {
         None
