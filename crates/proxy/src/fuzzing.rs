@@ -4,7 +4,7 @@
 //! targets are tested next to the code in question, not here.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -120,7 +120,7 @@ impl Gate {
 
     /// Authenticates the head of a request.
     pub fn admit(&self, parts: Parts, now: OffsetDateTime) -> Result<Admitted, S3Error> {
-        let record = RequestRecord::untold();
+        let record = RequestRecord::begin(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let admitted = match self.0.admit(parts, now, &record)? {
             Admission::Request(admitted) => admitted,
             Admission::Form(_) => return Ok(Admitted::Form),
@@ -148,7 +148,7 @@ impl Gate {
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Option<AdmittedForm>, S3Error> {
-        let record = RequestRecord::untold();
+        let record = RequestRecord::begin(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let Admission::Form(form) = self.0.admit(parts, now, &record)? else {
             return Ok(None);
         };

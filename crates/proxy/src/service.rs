@@ -19,20 +19,19 @@ use crate::backend::Forwarder;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::{Feature, Policy};
-use crate::execute::cors::{Lookup, PageRequest};
-use crate::execute::{
-    BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
-    head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
-};
+use crate::failure::{Failure, Outcome};
 use crate::health::Health;
 use crate::lacking;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
 use crate::listen::seats::Visit;
+use crate::operations::cors_rules::{Lookup, PageRequest};
+use crate::operations::request_body::BodySlot;
+use crate::operations::{self, Job, OwnedJob, Services};
 use crate::panics::PanicWatch;
-use crate::plan::{self, Facts, Plan, Rewrite, Step};
+use crate::plan::{self, Facts, Plan, Step};
 use crate::record::{Refusal, RequestRecord};
-use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::respond::{self, Asked, Verbosity};
 use crate::telemetry::Seldom;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
@@ -56,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
-    pub(crate) parts: Arc<Parts>,
+    pub(crate) services: Arc<Services>,
     /// Features that the backend lacks.
     pub(crate) lacks: Vec<Feature>,
     pub(crate) audit: AuditLog,
@@ -83,14 +82,14 @@ impl Serve for Service {
         // Probes first: they need no record, no place and no authentication.
         if let Some(answer) = self
             .health
-            .answer(&self.gate.hosts, &request, &self.parts)
+            .answer(&self.gate.hosts, &request, &self.services.store)
             .await
         {
             return answer;
         }
         let from = self.trusted.client_address(peer.ip(), request.headers());
         let record = Arc::new(RequestRecord::begin(from));
-        if let Some(keys) = self.parts.sealing.get() {
+        if let Some(keys) = self.services.sealing.get() {
             record.may_seal(keys.request());
         }
         let (mut parts, body) = request.into_parts();
@@ -153,7 +152,7 @@ impl Service {
 
     /// Returns status and text of `/readyz`.
     pub(crate) async fn readiness(&self) -> (StatusCode, String) {
-        self.health.readiness(&self.parts).await
+        self.health.readiness(&self.services.store).await
     }
 
     async fn handle(
@@ -230,7 +229,7 @@ impl Service {
         from: IpAddr,
         response: &mut Response<ResponseBody>,
     ) {
-        let rules = &self.parts.page_rules;
+        let rules = &self.services.page_rules;
         let is_overloaded = response.status() == StatusCode::SERVICE_UNAVAILABLE;
         let lookup = match standing {
             Standing::Known => Lookup::Wait,
@@ -243,7 +242,7 @@ impl Service {
             }
             Standing::Unknown => Lookup::Try,
         };
-        let backend = &self.parts.backend;
+        let backend = &self.services.store.backend;
         let headers = response.headers_mut();
         rules.complete(backend, page, lookup, headers).await;
     }
@@ -279,7 +278,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
         // Before authentication: the other proxy's signature would fail here, and hide the loop.
-        if let Some(forwarder) = self.parts.backend.forwarder(&parts.headers) {
+        if let Some(forwarder) = self.services.store.backend.forwarder(&parts.headers) {
             return Err(self.loop_detected(forwarder, from));
         }
         match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
@@ -299,7 +298,7 @@ impl Service {
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
-        let mut plan = plan::plan(&facts(&request, &self.parts.policy));
+        let mut plan = plan::plan(&facts(&request, &self.services.store.policy));
         // Grants come first: a client without them learns nothing of the backend.
         if !matches!(plan, Plan::Refuse(_))
             && let Err(error) =
@@ -307,38 +306,16 @@ impl Service {
         {
             plan = Plan::Refuse(error);
         }
-        let request = Arc::new(request);
-        record.seals_under(sealing_key(&plan, &request, &self.parts));
-        let job = Job {
-            parts: &self.parts,
-            request: &request,
-            record,
-        };
-        if !matches!(plan, Plan::Refuse(_)) {
+        let services = Arc::clone(&self.services);
+        let owned = OwnedJob::new(services, Arc::new(request), Arc::clone(record));
+        let job = owned.job();
+        record.seals_under(sealing_key(&plan, job));
+        if matches!(plan, Plan::Refuse(_)) {
+            record.refused(&refusal);
+        } else {
             record.trail.admit();
         }
-        match plan {
-            Plan::Seal => put_object::put_object(&job, body.take()).await,
-            Plan::Open => get_object::get_object(&job).await,
-            Plan::Describe => head_object::head_object(&job).await,
-            Plan::Rewrite(Rewrite::ListBuckets) => list_buckets::list_buckets(&job).await,
-            Plan::Rewrite(Rewrite::ListObjects) => list_objects::list_objects(&job).await,
-            Plan::Rewrite(Rewrite::DeleteObject) => delete::delete_object(&job).await,
-            Plan::Rewrite(Rewrite::DeleteObjects) => {
-                delete::delete_objects(&job, body.take()).await
-            }
-            Plan::DescribeAttributes => attributes::get_object_attributes(&job).await,
-            Plan::Copy => copy::copy_object(&job).await,
-            Plan::Form => post_object::post_object(&job, body).await,
-            Plan::Multipart(step) => multipart::step(&job, step, body).await,
-            Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
-            Plan::Forward => forward::forward(&job, body).await,
-            Plan::Preflight => preflight::preflight(&job).await,
-            Plan::Refuse(error) => {
-                record.refused(&refusal);
-                Err(Failure::Refused(error))
-            }
-        }
+        operations::carry_out(&job, plan, body).await
     }
 
     /// Reads a form up to its file, and authenticates it.
@@ -349,7 +326,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
         let parser = FormParser::new(form.boundary().clone());
-        let timeout = self.parts.patience.silence;
+        let timeout = self.services.patience.silence;
         let (head, first) = body.read_form(parser, timeout, &record.received).await?;
         let now = OffsetDateTime::now_utc();
         let (request, posted) = self.gate.admit_form(form, head, first, now, record)?;
@@ -379,14 +356,10 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
 
 /// Returns the key that a request seals under. Parts of an upload are sealed under the key of its
 /// beginning, which is in its state.
-fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Option<&'a str> {
+fn sealing_key<'a>(plan: &Plan, job: Job<'a>) -> Option<&'a str> {
     match plan {
         Plan::Seal | Plan::Copy | Plan::Form | Plan::Multipart(Step::Create) => {
-            let (bucket, object_key) = (request.bucket(), request.object_key());
-            let storing = parts
-                .rules
-                .storing(bucket.unwrap_or_default(), object_key.unwrap_or_default());
-            Some(storing.key.name())
+            Some(job.call.storing(job.object()).key.name())
         }
         Plan::Open
         | Plan::Describe

@@ -26,10 +26,10 @@ use super::walk::{Store, Work, handled};
 use crate::app::{self, StartError};
 use crate::backend::Backend;
 use crate::config::resolved::{Config, DekTag};
-use crate::execute::Outcome;
-use crate::execute::multipart::bucket::{Bucket, parameter};
-use crate::execute::stored::{self, Form};
+use crate::failure::Outcome;
 use crate::keys::legacy::LegacyEnvelope;
+use crate::objects::stored::{self, Form};
+use crate::upload_state::bucket::{Bucket, parameter};
 
 /// Largest number of keys in the summary. Names are stored in objects, so anybody who can write to
 /// the bucket chooses them.

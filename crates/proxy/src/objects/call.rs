@@ -1,19 +1,22 @@
-//! Requests to the backend, and the interpretation of its responses.
+//! A call of the engine: requests to the backend, and the interpretation of its responses.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use s3proxy_protocol::address::Address;
-use s3proxy_protocol::conditional;
 use s3proxy_protocol::header_rules;
-use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
-use super::{Job, Outcome};
-use crate::backend::{self, Endpoint, PageOrigin, Request, Scheme, Service};
-use crate::config::resolved::Access;
-use crate::plan;
-use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
+use super::{ObjectRef, Store};
+use crate::backend::{self, PageOrigin, Request, Service};
+use crate::body::budget::{BodyShare, BudgetExhausted, Holder};
+use crate::config::resolved::Encryption;
+use crate::failure::{BackendAnswer, Failure, Outcome, UNEXPLAINED};
+use crate::keys::scope::StoredPlace;
+use crate::record::RequestRecord;
+use crate::rules::Storing;
+use crate::telemetry::audit::Stored;
 
 /// Longest error document that the proxy reads, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -25,100 +28,214 @@ pub(crate) struct Backed {
     pub(crate) body: backend::Body,
 }
 
-/// A backend request for the client's bucket and key, without query or headers.
-pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
-    let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
-    request.service = service_of(job);
-    request.page = PageOrigin::of(
-        &job.request.headers,
-        &job.request.method,
-        job.request.bucket(),
-    );
-    request
+/// On whose behalf the engine works.
+pub(crate) struct CallContext {
+    /// Owner of the memory that the work takes, for fair sharing.
+    holder: Holder,
+    /// Service in place of the configured backend.
+    service: Option<Service>,
+    /// The page that the client's request came from.
+    page: Option<PageOrigin>,
+    /// Record of the client's request; commands have none.
+    record: Option<Arc<RequestRecord>>,
 }
 
-/// The AWS service that the client's `Host` names, if the host name selects the backend.
-pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
-    service_at(&job.request.address)
+impl CallContext {
+    /// Work for a client's request, noted in its record.
+    pub(crate) fn of_request(
+        holder: Holder,
+        service: Option<Service>,
+        page: Option<PageOrigin>,
+        record: Arc<RequestRecord>,
+    ) -> Self {
+        Self {
+            holder,
+            service,
+            page,
+            record: Some(record),
+        }
+    }
 }
 
-/// The same, of an address.
-pub(crate) fn service_at(address: &Address) -> Option<Service> {
-    let named = address.aws_endpoint.as_ref()?;
-    Some(Service {
-        endpoint: Endpoint {
-            scheme: Scheme::Https,
-            host: named.host(),
-            port: None,
-        },
-        region: named.region().to_owned(),
-    })
+/// The store, and on whose behalf it is used.
+#[derive(Clone, Copy)]
+pub(crate) struct StoreCall<'a> {
+    pub(crate) store: &'a Arc<Store>,
+    context: &'a Arc<CallContext>,
 }
 
-/// The operation's own parameters in the client's query.
-pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> {
-    operation::forwarded_parameters(job.request.operation, &job.request.query)
-        .map(|(name, value)| {
-            // Sub-resources such as `?acl` have no value, and are sent as a bare name.
-            let value = (!value.is_empty()).then(|| value.to_owned());
-            (name.to_owned(), value)
-        })
-        .collect()
+/// An owned [`StoreCall`].
+pub(crate) struct OwnedCall {
+    store: Arc<Store>,
+    context: Arc<CallContext>,
 }
 
-/// The client's headers that go along.
-pub(crate) fn headers_for_backend(job: &Job<'_>) -> Outcome<HeaderMap> {
-    let request = job.request;
-    let mut headers = header_rules::backend_request_headers(request.operation, &request.headers);
-    conditional::map_to_backend(&mut headers)?;
-    Ok(headers)
+impl OwnedCall {
+    pub(crate) fn new(store: Arc<Store>, context: CallContext) -> Self {
+        Self {
+            store,
+            context: Arc::new(context),
+        }
+    }
+
+    /// A call for an operator's command, which reports its results itself.
+    pub(crate) fn by_operator(store: &Arc<Store>) -> Self {
+        let context = CallContext {
+            holder: Holder::authenticated("operator"),
+            service: None,
+            page: None,
+            record: None,
+        };
+        Self::new(Arc::clone(store), context)
+    }
+
+    pub(crate) fn call(&self) -> StoreCall<'_> {
+        StoreCall {
+            store: &self.store,
+            context: &self.context,
+        }
+    }
 }
 
-/// Takes a success; any other response becomes the failure that the client receives. The backend
-/// client lets only those success statuses pass that S3 has for the request.
-pub(crate) async fn expect_success(
-    job: &Job<'_>,
-    response: Response<backend::Body>,
-) -> Outcome<Backed> {
-    let backed = receive(job, response);
+impl<'a> StoreCall<'a> {
+    /// Clones the call for work that outlives its caller.
+    pub(crate) fn detached(self) -> OwnedCall {
+        OwnedCall {
+            store: Arc::clone(self.store),
+            context: Arc::clone(self.context),
+        }
+    }
+
+    /// Owner of the memory that the work takes, for fair sharing.
+    pub(crate) fn holder(self) -> Holder {
+        self.context.holder
+    }
+
+    /// Waits for a share of the memory budget for bodies.
+    pub(crate) async fn share(self, bytes: usize) -> Result<BodyShare, BudgetExhausted> {
+        self.store.budget.share(self.holder(), bytes).await
+    }
+
+    /// The AWS service that the client's `Host` names, if the host name selects the backend.
+    pub(crate) fn service(self) -> Option<&'a Service> {
+        self.context.service.as_ref()
+    }
+
+    /// Whether requests go to AWS.
+    pub(crate) fn is_aws(self) -> bool {
+        self.store.backend.is_aws(self.service())
+    }
+
+    /// Place of the object, according to the rules.
+    pub(crate) fn place(self, object: ObjectRef<'a>) -> StoredPlace<'a> {
+        let rules = &self.store.rules;
+        rules.place(object.bucket.as_str(), object.key.as_str())
+    }
+
+    /// How the rules store a new object of this name.
+    pub(crate) fn storing(self, object: ObjectRef<'_>) -> &'a Storing {
+        self.store.storing(object)
+    }
+
+    /// Notes for the audit log the form and key of an object that is read.
+    pub(crate) fn reads(self, stored: impl FnOnce() -> Stored) {
+        if let Some(record) = &self.context.record {
+            record.trail.reads(stored);
+        }
+    }
+
+    /// Notes for the audit log the form and key of an object that is written.
+    pub(crate) fn writes(self, stored: impl FnOnce() -> Stored) {
+        if let Some(record) = &self.context.record {
+            record.trail.writes(stored);
+        }
+    }
+
+    /// Makes a request for an object, without headers.
+    pub(crate) fn request(self, method: Method, object: ObjectRef<'_>) -> Request {
+        self.addressed(object.request(method))
+    }
+
+    /// Addresses a request to the service that the call uses, and lets it name the client's page.
+    pub(crate) fn addressed(self, mut request: Request) -> Request {
+        request.service.clone_from(&self.context.service);
+        request.page.clone_from(&self.context.page);
+        request
+    }
+
+    /// Sends a request, and takes any response.
+    pub(crate) async fn send(self, request: Request) -> Outcome<Backed> {
+        let response = self.store.backend.send(request).await?;
+        Ok(self.receive(response))
+    }
+
+    /// Sends a request, and takes a success; any other response becomes a failure. The backend
+    /// client lets only those success statuses pass that S3 has for the request.
+    pub(crate) async fn expect_success(self, request: Request) -> Outcome<Backed> {
+        expect_success(self.send(request).await?).await
+    }
+
+    /// Sends a request, and takes a success that has an `ETag`, as S3 promises for writes.
+    pub(crate) async fn expect_etag(self, request: Request) -> Outcome<Backed> {
+        expect_etag(self.send(request).await?).await
+    }
+
+    /// Takes any response, and notes the backend's own ids of the request.
+    pub(crate) fn receive(self, response: Response<backend::Body>) -> Backed {
+        let (parts, body) = response.into_parts();
+        if let Some(record) = &self.context.record {
+            let text = |name| parts.headers.get(name).and_then(|id| id.to_str().ok());
+            if let Some(id) = text("x-amz-request-id") {
+                record.backend_request_id(id);
+            }
+            if let Some(id) = text("x-amz-id-2") {
+                record.backend_id_2(id);
+            }
+        }
+        Backed {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+}
+
+impl Store {
+    /// How the rules store a new object of this name.
+    pub(crate) fn storing(&self, object: ObjectRef<'_>) -> &Storing {
+        let rules = &self.rules;
+        rules.storing(object.bucket.as_str(), object.key.as_str())
+    }
+
+    /// Whether a new object of this name is stored unencrypted.
+    pub(crate) fn stores_plaintext(&self, object: ObjectRef<'_>) -> bool {
+        match self.storing(object).encryption {
+            Encryption::Off => true,
+            Encryption::On | Encryption::Required => false,
+        }
+    }
+}
+
+/// Takes a success; any other response becomes a failure.
+pub(crate) async fn expect_success(backed: Backed) -> Outcome<Backed> {
     if backed.status.is_success() {
         Ok(backed)
     } else {
-        Err(refused(job, backed).await)
+        Err(failure_of(backed).await)
     }
 }
 
-/// Takes any answer, and notes the backend's own ids of the request.
-pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backed {
-    let (parts, body) = response.into_parts();
-    let text = |name| parts.headers.get(name).and_then(|id| id.to_str().ok());
-    if let Some(id) = text("x-amz-request-id") {
-        job.record.backend_request_id(id);
-    }
-    if let Some(id) = text("x-amz-id-2") {
-        job.record.backend_id_2(id);
-    }
-    Backed {
-        status: parts.status,
-        headers: parts.headers,
-        body,
+/// Takes a success that has an `ETag`; another server may have sent one without.
+pub(crate) async fn expect_etag(backed: Backed) -> Outcome<Backed> {
+    let backed = expect_success(backed).await?;
+    if backed.headers.contains_key(header::ETAG) {
+        Ok(backed)
+    } else {
+        Err(Failure::Unusable("a success without an ETag"))
     }
 }
 
-/// Failure for a response other than a success. A missing key becomes `AccessDenied` if the client
-/// may not learn that it is missing.
-pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
-    let failure = failure_of(backed).await;
-    if let Failure::Answer(answer) = &failure
-        && answer.status == StatusCode::NOT_FOUND
-        && hides_missing_keys(job, &answer.document.code)
-    {
-        return Failure::Refused(plan::access_denied(job.request.operation));
-    }
-    failure
-}
-
-/// Failure for a response other than a success, regardless of the client's permissions.
+/// Failure for a response other than a success.
 pub(crate) async fn failure_of(backed: Backed) -> Failure {
     let Backed {
         status,
@@ -159,24 +276,6 @@ fn nameless(status: StatusCode) -> ErrorDocument {
         resource: None,
         request_id: None,
         details: Vec::new(),
-    }
-}
-
-/// A client that may read but not list must not learn which keys exist (S3 API Reference,
-/// `GetObject`), nor by reading sub-resources. A missing sub-resource is not a missing key.
-fn hides_missing_keys(job: &Job<'_>, code: &str) -> bool {
-    let request = job.request;
-    let reads_content = matches!(
-        request.operation,
-        Operation::GetObject | Operation::HeadObject
-    );
-    // Only NoSuchKey: other codes (e.g. NoSuchTagSet) are not about a missing key.
-    let reads_of_it = request.operation.access() == operation::Access::Read && code == "NoSuchKey";
-    match (request.bucket(), request.object_key()) {
-        (Some(bucket), Some(object_key)) if reads_content || reads_of_it => {
-            !request.identity.may(Access::List, bucket, Some(object_key))
-        }
-        _ => false,
     }
 }
 

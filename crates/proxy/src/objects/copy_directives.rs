@@ -5,15 +5,16 @@
 //! request (S3 API Reference, `CopyObject`). The envelope belongs to neither side.
 
 use http::{HeaderMap, HeaderName, header};
+use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
 use crate::config::resolved::DekTag;
-use crate::execute::{Job, stored};
+use crate::objects::{ObjectRef, stored};
 
 /// Origin of the copy's metadata or tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Directive {
+pub(crate) enum Directive {
     /// Taken from the source.
     Copy,
     /// Taken from the request.
@@ -22,12 +23,12 @@ pub(super) enum Directive {
 
 /// Directives of the request for metadata and tags.
 #[derive(Debug)]
-pub(super) struct Directives {
-    pub(super) metadata: Directive,
-    pub(super) tagging: Directive,
+pub(crate) struct Directives {
+    pub(crate) metadata: Directive,
+    pub(crate) tagging: Directive,
 }
 
-pub(super) const METADATA_DIRECTIVE: HeaderName =
+pub(crate) const METADATA_DIRECTIVE: HeaderName =
     HeaderName::from_static("x-amz-metadata-directive");
 
 const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
@@ -55,15 +56,16 @@ const CHANGES: [&str; 7] = [
 
 impl Directives {
     /// Reads the directives, and refuses a copy that would change nothing.
-    pub(super) fn of(job: &Job<'_>) -> Result<Self, S3Error> {
-        let headers = &job.request.headers;
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        source: &CopySource,
+        target: ObjectRef<'_>,
+    ) -> Result<Self, S3Error> {
         let directives = Self::read(headers)?;
-        let onto_itself = job.request.copy_source.as_ref().is_some_and(|source| {
-            Some(source.bucket.as_str()) == job.request.bucket()
-                && Some(source.key.as_str()) == job.request.object_key()
-                // Copying an old version onto its key restores it, which is a change.
-                && source.version_id.is_none()
-        });
+        let onto_itself = source.bucket == *target.bucket
+            && source.key == *target.key
+            // Copying an old version onto its key restores it, which is a change.
+            && source.version_id.is_none();
         if onto_itself && directives.change_nothing(headers) {
             return Err(S3Error::new(
                 ErrorCode::InvalidRequest,
@@ -100,7 +102,7 @@ fn directive(
 }
 
 /// Replaces the headers that COPY governs in `outgoing` by those of the source.
-pub(super) fn carry(outgoing: &mut HeaderMap, source: &HeaderMap, tag: &DekTag) {
+pub(crate) fn carry(outgoing: &mut HeaderMap, source: &HeaderMap, tag: &DekTag) {
     let is_kept =
         |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with(METADATA_PREFIX);
     let replaced: Vec<HeaderName> = outgoing

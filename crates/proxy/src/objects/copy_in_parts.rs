@@ -10,13 +10,12 @@ use s3proxy_envelope::layout::StoredLength;
 use s3proxy_envelope::multipart::PartNumber;
 use s3proxy_protocol::xml::complete::complete_request;
 
-use super::large::{Upload, abort, create, finish, part_request};
-use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, PIN, result};
-use super::tags;
 use crate::backend::RequestBody;
-use crate::execute::answer;
-use crate::execute::source::{Found, Source};
-use crate::execute::{Job, Outcome};
+use crate::failure::Outcome;
+use crate::objects::copy::sealed::{COPY_SOURCE, COPY_TIMEOUT, PIN, result};
+use crate::objects::read::{Found, Source};
+use crate::objects::write_in_parts::{BackendUpload, abort, create, finish, part_request};
+use crate::objects::{StoreCall, tags};
 
 const COPY_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 
@@ -27,57 +26,57 @@ const PART_BYTES: u64 = 1 << 30;
 const MOST_PARTS: u64 = 10_000;
 
 /// Source of a copy and its ETag, as header values.
-pub(super) struct Pinned {
-    pub(super) source: HeaderValue,
-    pub(super) etag: HeaderValue,
+pub(crate) struct Pinned {
+    pub(crate) source: HeaderValue,
+    pub(crate) etag: HeaderValue,
 }
 
 /// Copies `found` onto itself under `outgoing`, the headers of a new object. Returns the response
 /// headers and the new ETag.
-pub(super) async fn copy(
-    job: &Job<'_>,
+pub(crate) async fn copy(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     mut outgoing: HeaderMap,
     pinned: &Pinned,
 ) -> Outcome<(HeaderMap, String)> {
     // CreateMultipartUpload does not copy tags.
-    if let Some(tags) = tags::header_of_source(job, source, found).await? {
+    if let Some(tags) = tags::header_of_source(call, source, found).await? {
         outgoing.insert(tags::TAGGING, tags);
     }
     let conditions = HeaderMap::from_iter([(header::IF_MATCH, pinned.etag.clone())]);
-    let upload = create(job, outgoing).await?;
+    let upload = create(call, source.object, outgoing, HeaderMap::new()).await?;
     let made = async {
         let mut named = Vec::new();
         for (number, stretch) in cut(found.stored) {
-            let etag = copy_part(job, &upload, pinned, (number, stretch)).await?;
+            let etag = copy_part(call, &upload, pinned, (number, stretch)).await?;
             named.push((number.get(), etag));
         }
         let named = named.iter().map(|(number, etag)| (*number, etag.as_str()));
-        finish(job, &upload, complete_request(named), conditions).await
+        finish(call, &upload, complete_request(named), conditions).await
     };
     let made = made.await;
     if made.is_err() {
-        abort(job, &upload).await;
+        abort(call, &upload).await;
     }
     made
 }
 
 async fn copy_part(
-    job: &Job<'_>,
-    upload: &Upload,
+    call: &StoreCall<'_>,
+    upload: &BackendUpload<'_>,
     pinned: &Pinned,
     (number, (first, last)): (PartNumber, (u64, u64)),
 ) -> Outcome<String> {
-    let mut request = part_request(job, upload, number, RequestBody::Empty);
+    let mut request = part_request(call, upload, number, RequestBody::Empty);
     let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
     let headers = &mut request.headers;
     headers.insert(COPY_SOURCE, pinned.source.clone());
     headers.insert(PIN, pinned.etag.clone());
     headers.insert(COPY_RANGE, range.expect("digits are ASCII"));
     request.response_timeout = Some(COPY_TIMEOUT);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
-    Ok(result(job, backed).await?.etag)
+    let backed = call.send(request).await?;
+    Ok(result(backed).await?.etag)
 }
 
 /// Byte ranges of the parts, both ends included.

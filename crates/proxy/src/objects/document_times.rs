@@ -19,7 +19,7 @@ pub(crate) fn in_documents(time: OffsetDateTime) -> String {
 }
 
 /// Time of the backend's response by its own clock, or by the proxy's if it has no `Date`.
-pub(super) fn answered(headers: &HeaderMap) -> String {
+pub(crate) fn answered(headers: &HeaderMap) -> String {
     let text = headers
         .get(header::DATE)
         .and_then(|value| value.to_str().ok());

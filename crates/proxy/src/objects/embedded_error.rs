@@ -8,16 +8,15 @@ use http::StatusCode;
 use s3proxy_protocol::error::ErrorCode;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, is_error};
 
-use super::Outcome;
-use super::answer::{self, Backed};
-use crate::respond::{BackendAnswer, Failure};
+use crate::failure::{BackendAnswer, Failure, Outcome};
+use crate::objects::call::{Backed, read_bounded};
 
 /// Longest result document that is read, in bytes.
 const MAX_RESULT_BYTES: usize = 256 * 1024;
 
 /// Returns the result document of a success, or the error that it contains as a failure.
 pub(crate) async fn document(backed: Backed) -> Outcome<Bytes> {
-    let document = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    let document = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     // `slice_ref` shares the buffer: the document is not copied.
     let document = document.slice_ref(document.trim_ascii());
     match is_error(&document) {

@@ -19,7 +19,8 @@ use s3proxy_envelope::layout::{ChunkSpan, StoredLength, plaintext_length};
 use s3proxy_envelope::message::{HEAD_BYTES, MessageHead};
 use s3proxy_envelope::multipart::Seal;
 
-use super::delivery::{Asked, Delivery, Parts};
+use crate::objects::ObjectName;
+use crate::objects::delivery::{Delivery, PartStructure, RequestedPortion};
 
 /// Capacity of the cache in bytes, names included: clients choose the length of names.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -33,14 +34,22 @@ const REMEMBERED_HEAD_BYTES: usize = HEAD_BYTES + 24;
 /// Cache key: bucket, object key, and the version named in the request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LayoutKey {
-    pub(crate) bucket: String,
-    pub(crate) object_key: String,
+    pub(crate) object: ObjectName,
+    /// Version id that the request named.
     pub(crate) version: Option<String>,
+}
+
+impl LayoutKey {
+    /// Memory of the names, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let version = self.version.as_ref().map_or(0, String::len);
+        self.object.bucket.as_str().len() + self.object.key.as_str().len() + version
+    }
 }
 
 /// State of an object that a layout belongs to.
 #[derive(PartialEq, Eq)]
-pub(super) struct ObjectState {
+pub(crate) struct ObjectState {
     etag: Option<HeaderValue>,
     version: Option<HeaderValue>,
     stored: StoredLength,
@@ -48,7 +57,7 @@ pub(super) struct ObjectState {
 }
 
 impl ObjectState {
-    pub(super) fn of(headers: &HeaderMap, stored: StoredLength, envelope: &Envelope) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, stored: StoredLength, envelope: &Envelope) -> Self {
         Self {
             etag: headers.get(header::ETAG).cloned(),
             version: headers.get("x-amz-version-id").cloned(),
@@ -60,7 +69,7 @@ impl ObjectState {
 
 /// Whether a head was new to the cache.
 #[derive(PartialEq, Eq)]
-pub(super) enum Learnt {
+pub(crate) enum Learnt {
     Now,
     Before,
 }
@@ -75,7 +84,7 @@ pub(crate) struct KnownLayout {
 }
 
 impl KnownLayout {
-    pub(super) fn new(state: ObjectState, seal: Option<Seal>) -> Self {
+    pub(crate) fn new(state: ObjectState, seal: Option<Seal>) -> Self {
         Self {
             state,
             seal,
@@ -83,20 +92,23 @@ impl KnownLayout {
         }
     }
 
-    pub(super) fn is_of(&self, state: &ObjectState) -> bool {
+    pub(crate) fn is_of(&self, state: &ObjectState) -> bool {
         self.state == *state
     }
 
-    pub(super) fn seal(&self) -> Option<&Seal> {
+    pub(crate) fn seal(&self) -> Option<&Seal> {
         self.seal.as_ref()
     }
 
     /// Range of stored bytes, both ends included, that holds the requested plaintext. `None` if the
     /// range is the whole object, empty, or not satisfiable.
-    pub(super) fn stretch(&self, asked: Asked) -> Option<(u64, u64)> {
+    pub(crate) fn stretch(&self, requested: RequestedPortion) -> Option<(u64, u64)> {
         let length = plaintext_length(self.state.stored)?;
-        let parts = self.seal.as_ref().map_or(Parts::One, Parts::Listed);
-        let delivery = Delivery::of(asked, length.0, parts).ok()?;
+        let parts = self
+            .seal
+            .as_ref()
+            .map_or(PartStructure::One, PartStructure::Listed);
+        let delivery = Delivery::of(requested, length.0, parts).ok()?;
         let range = delivery.range(length.0)?;
         if let Some(seal) = &self.seal {
             let span = seal.span(range)?;
@@ -106,11 +118,11 @@ impl KnownLayout {
         Some((span.stored_first(), span.stored_last()))
     }
 
-    pub(super) fn head(&self, position: u64) -> Option<MessageHead> {
+    pub(crate) fn head(&self, position: u64) -> Option<MessageHead> {
         self.heads().get(&position).copied()
     }
 
-    pub(super) fn learn_head(&self, position: u64, head: MessageHead) -> Learnt {
+    pub(crate) fn learn_head(&self, position: u64, head: MessageHead) -> Learnt {
         if self.heads().insert(position, head).is_none() {
             Learnt::Now
         } else {
@@ -143,18 +155,17 @@ impl LayoutCache {
     }
 
     /// Layout that the object had when it was last read.
-    pub(super) fn recall(&self, key: &LayoutKey) -> Option<Arc<KnownLayout>> {
+    pub(crate) fn recall(&self, key: &LayoutKey) -> Option<Arc<KnownLayout>> {
         self.0.get(key)
     }
 
-    pub(super) fn remember(&self, key: LayoutKey, layout: Arc<KnownLayout>) {
+    pub(crate) fn remember(&self, key: LayoutKey, layout: Arc<KnownLayout>) {
         self.0.insert(key, layout);
     }
 }
 
 fn entry_bytes(key: &LayoutKey, layout: &KnownLayout) -> u32 {
-    let version = key.version.as_ref().map_or(0, String::len);
-    let bytes = layout.memory() + key.bucket.len() + key.object_key.len() + version;
+    let bytes = layout.memory() + key.bytes();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

@@ -6,8 +6,7 @@
 //! upload's folder, has a bounded number of pages too. An endless list of new entries remains
 //! possible; it is no different from a growing bucket, and callers hold no more than a page of it.
 
-use crate::execute::Outcome;
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
 
 /// Most entries of a page. S3 returns no more, regardless of the requested number.
 pub(crate) const MOST_ENTRIES: usize = 1000;

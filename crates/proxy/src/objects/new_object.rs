@@ -17,10 +17,10 @@ use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
-use super::{Job, Parts, stored};
 use crate::config::resolved::{AnnounceEncryption, Metadata};
 use crate::keys::scope::binding_flags;
 use crate::keys::{KeyError, SealingKey, Wrapped};
+use crate::objects::{ObjectRef, Store, StoreCall, stored};
 use crate::telemetry::audit::Stored;
 
 /// S3's limit for user metadata, names and values together, in bytes (S3 User Guide, "Working with
@@ -34,39 +34,26 @@ const READABLE_METADATA_BYTES: usize = 48 * 1024;
 /// A checksum of the whole plaintext.
 pub(crate) type Checksum = (ChecksumAlgorithm, ChecksumValue);
 
-/// Bucket and key of an object, which its data key may be bound to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'p> {
-    pub(crate) bucket: &'p str,
-    pub(crate) object_key: &'p str,
-}
-
-impl<'p> Place<'p> {
-    /// Bucket and key that the request names.
-    pub(crate) fn of(job: &'p Job<'_>) -> Self {
-        Self {
-            bucket: job.request.bucket().unwrap_or_default(),
-            object_key: job.request.object_key().unwrap_or_default(),
-        }
-    }
-}
-
 /// Key-encryption key and binding of a new object. Obtained before the body takes memory: while a
 /// key service does not respond, the request holds no memory that others need.
-pub(crate) struct ObjectKey<'p> {
-    place: Place<'p>,
+pub(crate) struct SealingTarget<'p> {
+    object: ObjectRef<'p>,
     flags: Flags,
     key: SealingKey,
 }
 
-impl<'p> ObjectKey<'p> {
-    /// Selects the key and the binding by the rules for the place.
-    pub(crate) async fn of(job: &Job<'_>, place: Place<'p>) -> Result<Self, KeyError> {
-        let parts = job.parts;
-        let storing = parts.rules.storing(place.bucket, place.object_key);
+impl<'p> SealingTarget<'p> {
+    /// Selects the key and the binding by the rules for the object.
+    pub(crate) async fn new(call: &StoreCall<'_>, object: ObjectRef<'p>) -> Result<Self, KeyError> {
+        let storing = call.storing(object);
         let flags = binding_flags(storing.key_binding);
-        let key = parts.keys.sealing_key(&storing.key).await?;
-        Ok(Self { place, flags, key })
+        let key = call.store.keys.sealing_key(&storing.key).await?;
+        Ok(Self { object, flags, key })
+    }
+
+    /// The object that is about to be stored.
+    pub(crate) fn object(&self) -> ObjectRef<'p> {
+        self.object
     }
 }
 
@@ -82,47 +69,45 @@ pub(crate) struct NewObject {
 impl NewObject {
     /// Makes an object with a new data key.
     pub(crate) async fn new(
-        job: &Job<'_>,
+        call: &StoreCall<'_>,
         layout: Layout,
-        place: Place<'_>,
+        object: ObjectRef<'_>,
         private: &PrivateMap,
     ) -> Result<Self, KeyError> {
-        Self::under(job, layout, place, private, Dek::generate()).await
+        Self::under(call, layout, object, private, Dek::generate()).await
     }
 
     /// Makes an object whose body is already sealed under `dek`: a copy that moves no data.
     pub(crate) async fn under(
-        job: &Job<'_>,
+        call: &StoreCall<'_>,
         layout: Layout,
-        place: Place<'_>,
+        object: ObjectRef<'_>,
         private: &PrivateMap,
         dek: Dek,
     ) -> Result<Self, KeyError> {
-        let key = ObjectKey::of(job, place).await?;
-        Ok(Self::wrapped(job, &key, layout, private, dek))
+        let target = SealingTarget::new(call, object).await?;
+        Ok(Self::wrapped(call, &target, layout, private, dek))
     }
 
-    /// Makes an object whose body is sealed under `dek`, which is wrapped under `key`.
+    /// Makes an object whose body is sealed under `dek`, which is wrapped for `target`.
     pub(crate) fn wrapped(
-        job: &Job<'_>,
-        key: &ObjectKey<'_>,
+        call: &StoreCall<'_>,
+        target: &SealingTarget<'_>,
         layout: Layout,
         private: &PrivateMap,
         dek: Dek,
     ) -> Self {
         // The flag is part of the binding: without its private map the envelope does not unwrap.
         let flags = if private.is_empty() {
-            key.flags
+            target.flags
         } else {
-            key.flags.with_private()
+            target.flags.with_private()
         };
-        let Place { bucket, object_key } = key.place;
-        let binding = Binding::new(layout, flags, bucket, object_key);
+        let ObjectRef { bucket, key, .. } = target.object;
+        let binding = Binding::new(layout, flags, bucket.as_str(), key.as_str());
         let private = (!private.is_empty()).then(|| private.seal(&dek, &binding));
-        let wrapped = key.key.wrap(&dek, &binding);
-        job.record
-            .trail
-            .writes(|| Stored::sealed(&wrapped.key_name));
+        let wrapped = target.key.wrap(&dek, &binding);
+        call.writes(|| Stored::sealed(&wrapped.key_name));
         Self {
             layout,
             flags,
@@ -149,14 +134,14 @@ impl NewObject {
 /// Puts the envelope among the headers of a write. Refuses metadata that could not be read again, and
 /// metadata that S3's limit leaves no room for, where the proxy itself made it longer by sealing it.
 pub(crate) fn insert_envelope(
-    parts: &Parts,
+    store: &Store,
     headers: &mut HeaderMap,
     envelope: &Envelope,
 ) -> Result<(), S3Error> {
     let value = HeaderValue::try_from(envelope.encode()).expect("an envelope is ASCII");
-    headers.insert(parts.dek_tag.header().clone(), value);
+    headers.insert(store.dek_tag.header().clone(), value);
     let used = metadata_bytes(headers);
-    let (most, form) = match parts.policy.metadata {
+    let (most, form) = match store.policy.metadata {
         Metadata::Sealed => (USER_METADATA_BYTES, "sealed "),
         Metadata::Plain => (READABLE_METADATA_BYTES, ""),
     };
@@ -185,7 +170,7 @@ fn metadata_bytes(headers: &HeaderMap) -> usize {
 /// Private data of an object: the checksum and, if it is to be sealed, the user metadata, which is
 /// taken out of `headers`.
 pub(crate) fn private_map(
-    parts: &Parts,
+    store: &Store,
     headers: &mut HeaderMap,
     checksum: Option<&Checksum>,
 ) -> PrivateMap {
@@ -194,7 +179,7 @@ pub(crate) fn private_map(
         let name = algorithm.as_str().to_owned();
         map.checksums.insert(name, value.as_bytes().to_vec());
     }
-    match parts.policy.metadata {
+    match store.policy.metadata {
         Metadata::Plain => {}
         Metadata::Sealed => map.user_metadata = take_user_metadata(headers),
     }
@@ -223,9 +208,9 @@ fn take_user_metadata(headers: &mut HeaderMap) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Refuses metadata names that are reserved for envelopes, current or legacy.
-pub(crate) fn refuse_reserved_metadata(parts: &Parts, headers: &HeaderMap) -> Result<(), S3Error> {
+pub(crate) fn refuse_reserved_metadata(store: &Store, headers: &HeaderMap) -> Result<(), S3Error> {
     for name in headers.keys() {
-        if stored::is_reserved(name, &parts.dek_tag) {
+        if stored::is_reserved(name, &store.dek_tag) {
             return Err(S3Error::new(
                 ErrorCode::InvalidArgument,
                 format!("The metadata name {name} belongs to the proxy; choose another."),

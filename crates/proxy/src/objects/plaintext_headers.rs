@@ -16,35 +16,28 @@ use s3proxy_envelope::multipart::Seal;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
-use super::delivery::{Asked, part_index};
-use super::source::Source;
-use super::{Job, Outcome, answer, stored};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::client_headers;
+use crate::objects::delivery::{RequestedPortion, part_index};
+use crate::objects::read::Source;
+use crate::objects::{StoreCall, stored};
 use crate::stored_fault::StoredFault;
 
-pub(super) const FULL_OBJECT: &str = "FULL_OBJECT";
+pub(crate) const FULL_OBJECT: &str = "FULL_OBJECT";
 const COMPOSITE: &str = "COMPOSITE";
 
-/// Whether the client requests checksums.
-pub(super) fn wants_checksum(job: &Job<'_>) -> bool {
-    job.request
-        .headers
-        .get("x-amz-checksum-mode")
-        .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"))
-}
-
 /// The backend's headers, with the ETag in the client's form and without the envelope.
-pub(super) fn sealed_headers(job: &Job<'_>, backend: &HeaderMap) -> HeaderMap {
-    let mut headers = answer::client_headers(backend);
+pub(crate) fn sealed_headers(call: &StoreCall<'_>, backend: &HeaderMap) -> HeaderMap {
+    let mut headers = client_headers(backend);
     stored::map_etag(&mut headers);
-    stored::remove_envelope(&mut headers, &job.parts.dek_tag);
+    stored::remove_envelope(&mut headers, &call.store.dek_tag);
     // It counts the backend's parts, tail included.
     headers.remove("x-amz-mp-parts-count");
     headers
 }
 
 /// Opens the private map of a sealed object, if it has one.
-pub(super) fn private_map(
+pub(crate) fn private_map(
     source: &Source<'_>,
     envelope: &Envelope,
     dek: &Dek,
@@ -52,15 +45,15 @@ pub(super) fn private_map(
     let Some(sealed) = &envelope.private else {
         return Ok(None);
     };
-    let binding = stored::binding(envelope, source.bucket, source.object_key);
+    let binding = stored::binding(envelope, source.object);
     PrivateMap::open(dek, &binding, sealed)
         .map(Some)
         .map_err(|error| Failure::Stored(error.into()))
 }
 
 /// Replaces the backend's user metadata by the sealed ones.
-pub(super) fn replace_user_metadata(
-    job: &Job<'_>,
+pub(crate) fn replace_user_metadata(
+    call: &StoreCall<'_>,
     headers: &mut HeaderMap,
     private: &PrivateMap,
 ) -> Outcome<()> {
@@ -71,7 +64,7 @@ pub(super) fn replace_user_metadata(
             return Err(StoredFault::malformed("sealed metadata is no header").into());
         };
         // A name may have become reserved after the object was written, by another setting.
-        if !stored::is_reserved(&name, &job.parts.dek_tag) {
+        if !stored::is_reserved(&name, &call.store.dek_tag) {
             headers.insert(name, value);
         }
     }
@@ -81,14 +74,14 @@ pub(super) fn replace_user_metadata(
 /// Removes the backend's user metadata if the object's own is sealed. Sealing takes all of it, so
 /// anything next to it was added at the backend. An object without sealed metadata keeps its
 /// headers, since it may have been written before sealing was enabled.
-pub(super) fn remove_forged_metadata(headers: &mut HeaderMap, private: &PrivateMap) {
+pub(crate) fn remove_forged_metadata(headers: &mut HeaderMap, private: &PrivateMap) {
     if !private.user_metadata.is_empty() {
         remove_user_metadata(headers);
     }
 }
 
 /// Removes all user metadata, and with it the envelope.
-pub(super) fn remove_user_metadata(headers: &mut HeaderMap) {
+pub(crate) fn remove_user_metadata(headers: &mut HeaderMap) {
     let names: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with(METADATA_PREFIX))
@@ -100,7 +93,7 @@ pub(super) fn remove_user_metadata(headers: &mut HeaderMap) {
 }
 
 /// Checksums of a whole object, by algorithm.
-pub(super) struct Checksums<'a> {
+pub(crate) struct Checksums<'a> {
     raw: &'a BTreeMap<String, Vec<u8>>,
     kind: Option<&'a str>,
     /// Number of parts of a composite checksum.
@@ -109,7 +102,7 @@ pub(super) struct Checksums<'a> {
 
 impl<'a> Checksums<'a> {
     /// Takes the checksums from the seal, or from the private map if the object is one message.
-    pub(super) fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Option<Self> {
+    pub(crate) fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Option<Self> {
         let in_seal = seal.map(|seal| Self {
             raw: &seal.fields().checksums,
             kind: seal.fields().checksum_type.as_deref(),
@@ -125,7 +118,7 @@ impl<'a> Checksums<'a> {
     }
 
     /// Algorithm, value and type; algorithms and types that this version does not know are left out.
-    pub(super) fn values(
+    pub(crate) fn values(
         &self,
     ) -> impl Iterator<Item = (ChecksumAlgorithm, ChecksumValue, &'static str)> + '_ {
         let kind = match self.kind {
@@ -140,7 +133,7 @@ impl<'a> Checksums<'a> {
     }
 
     /// The same as headers have it: with the number of parts behind a composite one.
-    pub(super) fn spelled(
+    pub(crate) fn spelled(
         &self,
     ) -> impl Iterator<Item = (ChecksumAlgorithm, String, &'static str)> + '_ {
         self.values().map(|(algorithm, value, kind)| {
@@ -155,23 +148,23 @@ impl<'a> Checksums<'a> {
     }
 }
 
-/// Adds the checksums that a response to `asked` may have: those of the whole object, or of one
+/// Adds the checksums that a response to `requested` may have: those of the whole object, or of one
 /// part. A range has none.
-pub(super) fn add_checksums(
+pub(crate) fn add_checksums(
     headers: &mut HeaderMap,
-    asked: Asked,
+    requested: RequestedPortion,
     private: Option<&PrivateMap>,
     seal: Option<&Seal>,
 ) {
-    match (asked, seal) {
-        (Asked::Range(_), _) => {}
-        (Asked::Part(number), Some(seal)) => {
+    match (requested, seal) {
+        (RequestedPortion::Range(_), _) => {}
+        (RequestedPortion::Part(number), Some(seal)) => {
             if let Some(index) = part_index(seal, number) {
                 add_part_checksum(headers, seal, index);
             }
         }
         // An object that is one message is a single part.
-        (Asked::Whole, _) | (Asked::Part(_), None) => {
+        (RequestedPortion::Whole, _) | (RequestedPortion::Part(_), None) => {
             let checksums = Checksums::of(private, seal);
             for (algorithm, value, kind) in checksums.iter().flat_map(Checksums::spelled) {
                 insert(headers, algorithm, &value, kind);
@@ -191,7 +184,7 @@ fn add_part_checksum(headers: &mut HeaderMap, seal: &Seal, index: usize) {
 }
 
 /// The checksum of a part, by its position from 0.
-pub(super) fn part_checksum(
+pub(crate) fn part_checksum(
     seal: &Seal,
     index: usize,
 ) -> Option<(ChecksumAlgorithm, ChecksumValue)> {

@@ -19,23 +19,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::http_date;
-use s3proxy_protocol::name::{BucketName, ObjectKey};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::carried::{self, METADATA_DIRECTIVE};
-use super::onto_itself::{self, Pinned};
-use super::origin;
-use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, MAX_STORED_BYTES, PIN, result};
-use super::tags;
-use crate::execute::answer;
-use crate::execute::new_object::{NewObject, Place, insert_envelope};
-use crate::execute::plaintext_headers;
-use crate::execute::source::{self, Found, Source};
-use crate::execute::stored::{self, Form};
-use crate::execute::{Job, Outcome, Parts};
+use crate::failure::{BackendAnswer, Failure, Outcome};
 use crate::keys::scope::binding_flags;
-use crate::respond::{BackendAnswer, Failure};
+use crate::objects::call::expect_success;
+use crate::objects::copy::sealed::{COPY_SOURCE, COPY_TIMEOUT, MAX_STORED_BYTES, PIN, result};
+use crate::objects::copy_directives::{self, METADATA_DIRECTIVE};
+use crate::objects::copy_in_parts::{self, Pinned};
+use crate::objects::new_object::{NewObject, insert_envelope};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::stored::{self, Form};
+use crate::objects::{ObjectRef, Store, StoreCall, plaintext_headers, tags, versions};
 use crate::stored_fault::StoredFault;
 
 /// Headers that a REPLACE copy must repeat besides content headers and user metadata.
@@ -57,8 +53,6 @@ const LOCK_UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain
 /// Count of metadata entries that HEAD could not show.
 const MISSING_METADATA: &str = "x-amz-missing-meta";
 
-const VERSION_ID: &str = "x-amz-version-id";
-
 /// Conditions that the copy request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conditions {
@@ -78,15 +72,15 @@ pub(crate) struct Rewrapped {
 }
 
 /// Whether the envelope has the key and the binding that a new object would get here.
-pub(crate) fn is_right(parts: &Parts, place: Place<'_>, envelope: &Envelope) -> bool {
-    let storing = parts.rules.storing(place.bucket, place.object_key);
+pub(crate) fn is_right(store: &Store, object: ObjectRef<'_>, envelope: &Envelope) -> bool {
+    let storing = store.storing(object);
     let bind = binding_flags(storing.key_binding);
     envelope.key_name == storing.key.name() && envelope.flags.without_private() == bind
 }
 
 /// Rewraps `found`, which is the current version.
 pub(crate) async fn rewrap(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     envelope: &Envelope,
@@ -95,41 +89,36 @@ pub(crate) async fn rewrap(
     if let Some(reason) = hindrance(&found.headers) {
         return Err(StoredFault::malformed(reason).into());
     }
-    let dek = source::unwrap(job, source, envelope).await?;
+    let dek = read::unwrap(call, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?.unwrap_or_default();
-    let place = Place {
-        bucket: source.bucket,
-        object_key: source.object_key,
-    };
-    let object = NewObject::under(job, envelope.layout, place, &private, dek).await?;
+    let object = NewObject::under(call, envelope.layout, source.object, &private, dek).await?;
     let mut outgoing = HeaderMap::new();
-    carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
+    copy_directives::carry(&mut outgoing, &found.headers, &call.store.dek_tag);
     plaintext_headers::remove_forged_metadata(&mut outgoing, &private);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
-    insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
+    insert_envelope(call.store, &mut outgoing, &object.envelope(envelope.head))?;
     // The headers that the copy must show afterwards, without source and conditions.
     let expected = outgoing.clone();
     let pinned = pinned(source, found)?;
     insert_conditions(&mut outgoing, &pinned, conditions);
 
     // While the tags are certainly there: after the copy the source is gone.
-    let tags = tags::before_replacement(job, source, found).await?;
-    let copied = match send(job, source, found, outgoing).await? {
-        Sent::Copied(copied) => copied,
-        Sent::TooLarge if may_copy_in_parts(job, conditions) => {
-            in_parts(job, source, found, expected.clone(), &pinned).await?
+    let tags = tags::before_replacement(call, source, found).await?;
+    let copied = match send(call, source, found, outgoing).await? {
+        Sent::CopyResponse(copied) => copied,
+        Sent::TooLarge if may_copy_in_parts(call, conditions) => {
+            in_parts(call, source, found, expected.clone(), &pinned).await?
         }
         Sent::TooLarge => return Err(too_large(found)),
     };
-    tags.settle(job, source, found, &copied.headers).await?;
-    let version = copied.headers.get(VERSION_ID);
-    let version = version.and_then(|version| version.to_str().ok());
-    let version = version.map(str::to_owned);
-    look_at(job, source, &copied, version, &expected).await
+    tags.settle(call, source.object, source, found, &copied.headers)
+        .await?;
+    let version = versions::version(&copied.headers).map(str::to_owned);
+    look_at(call, source, &copied, version, &expected).await
 }
 
 /// Reason why a copy would lose some of the object's metadata.
-pub(super) fn hindrance(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn hindrance(headers: &HeaderMap) -> Option<String> {
     let missing = headers.get(MISSING_METADATA)?.to_str().ok()?;
     (missing != "0").then(|| {
         format!(
@@ -140,7 +129,7 @@ pub(super) fn hindrance(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Adds the headers that REPLACE would drop. Retention that has ended cannot be set again.
-pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: OffsetDateTime) {
+pub(crate) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: OffsetDateTime) {
     let until = seen.get(LOCK_UNTIL).and_then(|until| until.to_str().ok());
     let until = until.and_then(|until| OffsetDateTime::parse(until.trim(), &Rfc3339).ok());
     let has_ended = until.is_some_and(|until| until <= now);
@@ -159,12 +148,12 @@ pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: Offset
 /// The object as the source of a copy onto itself, pinned to its ETag.
 fn pinned(source: &Source<'_>, found: &Found) -> Outcome<Pinned> {
     let itself = CopySource {
-        bucket: BucketName::new(source.bucket)?,
-        key: ObjectKey::new(source.object_key)?,
+        bucket: source.object.bucket.clone(),
+        key: source.object.key.clone(),
         version_id: None,
     };
     let itself = HeaderValue::try_from(itself.encode()).expect("percent-encoded text is ASCII");
-    let etag = HeaderValue::try_from(origin::etag(found)?).expect("it was a header's value");
+    let etag = HeaderValue::try_from(found.etag()?).expect("it was a header's value");
     let source = itself;
     Ok(Pinned { source, etag })
 }
@@ -184,22 +173,22 @@ fn insert_conditions(outgoing: &mut HeaderMap, pinned: &Pinned, conditions: Cond
 /// Whether a copy in parts cannot overwrite a client's write: nobody writes meanwhile, or the
 /// backend honors a condition on a completion. The probe tests single copies only; AWS is
 /// documented to honor it.
-fn may_copy_in_parts(job: &Job<'_>, conditions: Conditions) -> bool {
+fn may_copy_in_parts(call: &StoreCall<'_>, conditions: Conditions) -> bool {
     match conditions {
         Conditions::Source => true,
-        Conditions::SourceAndTarget => job.parts.backend.is_aws(answer::service_of(job).as_ref()),
+        Conditions::SourceAndTarget => call.is_aws(),
     }
 }
 
 async fn in_parts(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     outgoing: HeaderMap,
     pinned: &Pinned,
-) -> Outcome<Copied> {
-    match onto_itself::copy(job, source, found, outgoing, pinned).await {
-        Ok((headers, etag)) => Ok(Copied { headers, etag }),
+) -> Outcome<CopyResponse> {
+    match copy_in_parts::copy(call, source, found, outgoing, pinned).await {
+        Ok((headers, etag)) => Ok(CopyResponse { headers, etag }),
         Err(Failure::Answer(answered)) if is_of_condition(&answered) => Err(Failure::Replaced),
         Err(failure) => Err(failure),
     }
@@ -221,32 +210,32 @@ fn too_large(found: &Found) -> Failure {
 }
 
 /// The backend's response to a copy.
-struct Copied {
+struct CopyResponse {
     headers: HeaderMap,
     etag: String,
 }
 
 enum Sent {
-    Copied(Copied),
+    CopyResponse(CopyResponse),
     /// The object is larger than the backend copies in one request.
     TooLarge,
 }
 
 async fn send(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     outgoing: HeaderMap,
 ) -> Outcome<Sent> {
-    let mut request = source.request(job, Method::PUT);
+    let mut request = source.request(call, Method::PUT);
     request.headers.extend(outgoing);
     request.response_timeout = Some(COPY_TIMEOUT);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let backed = call.send(request).await?;
     let headers = backed.headers.clone();
-    let failure = match result(job, backed).await {
+    let failure = match result(backed).await {
         Ok(result) => {
             let etag = result.etag;
-            return Ok(Sent::Copied(Copied { headers, etag }));
+            return Ok(Sent::CopyResponse(CopyResponse { headers, etag }));
         }
         Err(failure) => failure,
     };
@@ -269,41 +258,37 @@ async fn send(
 /// overwritten or deleted meanwhile nothing is reported, unless its replacement does not use the
 /// key of new objects either.
 async fn look_at(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
-    copied: &Copied,
+    copied: &CopyResponse,
     version: Option<String>,
     expected: &HeaderMap,
 ) -> Outcome<Rewrapped> {
     let copy = Source {
-        bucket: source.bucket,
-        object_key: source.object_key,
-        version: version.as_deref(),
+        object: source.object.at(version.as_deref()),
         headers: source.headers.clone(),
     };
-    let request = copy.request(job, Method::HEAD);
-    let response = job.parts.backend.send(request).await?;
+    let request = copy.request(call, Method::HEAD);
+    let backed = call.send(request).await?;
     let nothing_lost = |version| Rewrapped {
         version,
         lost: Vec::new(),
     };
     // Deleted after the copy: there is nothing to compare.
-    if response.status() == StatusCode::NOT_FOUND {
+    if backed.status == StatusCode::NOT_FOUND {
         return Ok(nothing_lost(version));
     }
-    let backed = answer::expect_success(job, response).await?;
+    let backed = expect_success(backed).await?;
     let text = |name: HeaderName| backed.headers.get(name)?.to_str().ok();
     let etag = text(header::ETAG).unwrap_or_default();
     let is_copy = etag.trim_matches('"') == copied.etag;
-    let tag = job.parts.dek_tag.header();
+    let tag = call.store.dek_tag.header();
     // The envelope is compared before the ETag: it decides whether the old key is still needed.
     if backed.headers.get(tag) != expected.get(tag) {
-        let place = Place {
-            bucket: source.bucket,
-            object_key: source.object_key,
-        };
-        return match stored::form(&backed.headers, &job.parts.dek_tag) {
-            Ok(Form::Sealed(envelope)) if !is_copy && is_right(job.parts, place, &envelope) => {
+        return match stored::form(&backed.headers, &call.store.dek_tag) {
+            Ok(Form::Sealed(envelope))
+                if !is_copy && is_right(call.store, source.object, &envelope) =>
+            {
                 Ok(nothing_lost(version))
             }
             // Overwritten by an object that needs rewrapping too: start again.
@@ -318,14 +303,14 @@ async fn look_at(
         return Ok(nothing_lost(version));
     }
     // Ceph's gateway (16) does not return the version that a copy created.
-    let named = text(HeaderName::from_static(VERSION_ID)).map(str::to_owned);
+    let named = versions::version(&backed.headers).map(str::to_owned);
     Ok(Rewrapped {
         lost: differences(expected, &backed.headers),
         version: version.or(named),
     })
 }
 
-pub(super) fn differences(expected: &HeaderMap, has: &HeaderMap) -> Vec<String> {
+pub(crate) fn differences(expected: &HeaderMap, has: &HeaderMap) -> Vec<String> {
     let differs = |name: &HeaderName| !is_same(name, expected.get(name), has.get(name));
     let names = expected.keys().filter(|name| differs(name));
     names.map(|name| name.as_str().to_owned()).collect()

@@ -18,19 +18,20 @@ use s3proxy_protocol::header_rules::METADATA_PREFIX;
 use s3proxy_protocol::operation::Operation;
 use time::OffsetDateTime;
 
-use super::rewrap::{differences, hindrance, name_again};
-use super::{Copied, carried, large, origin, plain, sealed, tags, times};
 use crate::backend::{BodyStream, Request, RequestBody};
 use crate::body::buffers::PIECE_BYTES;
 use crate::body::replaying::Replay;
 use crate::config::resolved::Metadata;
-use crate::execute::answer;
-use crate::execute::plaintext_headers;
-use crate::execute::put_object::expect_result;
-use crate::execute::source::{self, Found, Source};
-use crate::execute::stored::Form;
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::read_bounded;
+use crate::objects::read::{self, Found, Source};
+use crate::objects::rekey::{differences, hindrance, name_again};
+use crate::objects::stored::Form;
+use crate::objects::versions::{self, NULL_VERSION};
+use crate::objects::write::{self, Copied, Destination, written_headers};
+use crate::objects::{
+    ObjectRef, StoreCall, copy_directives, document_times, plaintext_headers, tags, write_in_parts,
+};
 use crate::stored_fault::StoredFault;
 
 /// S3's limit for PutObject, in bytes.
@@ -38,8 +39,6 @@ const MAX_PLAINTEXT: PlaintextLength = PlaintextLength(5 << 30);
 
 /// Longest ACL that is read, in bytes: S3 allows at most 100 grants.
 const MAX_ACL_BYTES: usize = 256 * 1024;
-
-const VERSION_ID: &str = "x-amz-version-id";
 
 /// Form of the rewritten object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +71,10 @@ pub(crate) struct Rewritten {
     pub(crate) lost: Vec<String>,
 }
 
-/// Rewrites the content of `found` under the request's bucket and key.
+/// Rewrites the content of `found`, which may be the target itself.
 pub(crate) async fn rewrite(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
+    target: ObjectRef<'_>,
     source: &Source<'_>,
     found: &Found,
     form: NewForm,
@@ -83,29 +83,33 @@ pub(crate) async fn rewrite(
     if let Some(reason) = hindrance(&found.headers) {
         return Err(StoredFault::malformed(reason).into());
     }
-    let mut outgoing = kept_headers(job, source, found).await?;
-    let expected = expected(job, form, &outgoing);
+    let mut outgoing = kept_headers(call, source, found).await?;
+    let expected = expected(call, form, &outgoing);
     // Added after `expected` was made: a HEAD does not show tags.
-    if let Some(tags) = tags::header_of_source(job, source, found).await? {
+    if let Some(tags) = tags::header_of_source(call, source, found).await? {
         outgoing.insert(tags::TAGGING, tags);
     }
     insert_condition(&mut outgoing, found, condition)?;
     // Read before the write, which resets the ACL.
     let acl = match condition {
-        Condition::Unchanged | Condition::InPlace => acl(job, origin::version(found)).await,
+        Condition::Unchanged | Condition::InPlace => acl(call, target.at(found.version())).await,
         Condition::Absent | Condition::Anything => None,
     };
+    let destination = Destination {
+        object: target,
+        headers: outgoing,
+        part_headers: HeaderMap::new(),
+    };
     let written = match form {
-        NewForm::Sealed => plain::store(job, source, found, outgoing, None).await,
-        NewForm::Plaintext => store_plaintext(job, source, found, outgoing).await,
+        NewForm::Sealed => write::store_sealed(call, source, found, destination, None).await,
+        NewForm::Plaintext => store_plaintext(call, source, found, destination).await,
     };
     let copied = written.map_err(|failure| overtaken(failure, condition))?;
-    let version = copied.headers.get(VERSION_ID);
-    let version = version.and_then(|version| version.to_str().ok());
-    let version = version.map(str::to_owned);
-    let mut lost = lost(job, &copied, version.as_deref(), &expected).await?;
+    let version = versions::version(&copied.headers).map(str::to_owned);
+    let written = target.at(version.as_deref());
+    let mut lost = lost(call, &copied, written, &expected).await?;
     if let Some(acl) = acl
-        && !keeps_acl(job, version.as_deref(), acl).await
+        && !keeps_acl(call, written, acl).await
     {
         lost.push("acl".to_owned());
     }
@@ -113,22 +117,26 @@ pub(crate) async fn rewrite(
 }
 
 /// Headers of the new object, without its envelope.
-async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outcome<HeaderMap> {
+async fn kept_headers(
+    call: &StoreCall<'_>,
+    source: &Source<'_>,
+    found: &Found,
+) -> Outcome<HeaderMap> {
     let mut outgoing = HeaderMap::new();
-    carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
+    copy_directives::carry(&mut outgoing, &found.headers, &call.store.dek_tag);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
     if let Form::Sealed(envelope) = &found.form {
-        let dek = source::unwrap(job, source, envelope).await?;
+        let dek = read::unwrap(call, source, envelope).await?;
         if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
-            plaintext_headers::replace_user_metadata(job, &mut outgoing, &private)?;
+            plaintext_headers::replace_user_metadata(call, &mut outgoing, &private)?;
         }
     }
     Ok(outgoing)
 }
 
 /// Headers that a HEAD of the new object should show.
-fn expected(job: &Job<'_>, form: NewForm, outgoing: &HeaderMap) -> HeaderMap {
-    let is_sealed = form == NewForm::Sealed && job.parts.policy.metadata == Metadata::Sealed;
+fn expected(call: &StoreCall<'_>, form: NewForm, outgoing: &HeaderMap) -> HeaderMap {
+    let is_sealed = form == NewForm::Sealed && call.store.policy.metadata == Metadata::Sealed;
     // Sealed user metadata is in the envelope, and a HEAD does not show it.
     let is_visible = |name: &str| !is_sealed || !name.starts_with(METADATA_PREFIX);
     let visible = outgoing
@@ -142,7 +150,7 @@ fn expected(job: &Job<'_>, form: NewForm, outgoing: &HeaderMap) -> HeaderMap {
 fn insert_condition(outgoing: &mut HeaderMap, found: &Found, condition: Condition) -> Outcome<()> {
     match condition {
         Condition::Unchanged => {
-            let etag = HeaderValue::try_from(origin::etag(found)?);
+            let etag = HeaderValue::try_from(found.etag()?);
             outgoing.insert(header::IF_MATCH, etag.expect("it was a header's value"));
         }
         Condition::Absent => {
@@ -173,39 +181,39 @@ fn overtaken(failure: Failure, condition: Condition) -> Failure {
 }
 
 async fn store_plaintext(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
-    outgoing: HeaderMap,
+    destination: Destination<'_>,
 ) -> Outcome<Copied> {
     let (headers, etag) = if found.length > MAX_PLAINTEXT {
-        large::store_plaintext(job, source, found, outgoing).await?
+        write_in_parts::store_plaintext(call, source, found, destination).await?
     } else {
-        put_plaintext(job, source, found, outgoing).await?
+        put_plaintext(call, source, found, destination).await?
     };
     Ok(Copied {
         etag,
-        last_modified: times::answered(&headers),
-        headers: sealed::client_headers(&headers, found),
+        last_modified: document_times::answered(&headers),
+        headers: written_headers(&headers, found),
         checksum: None,
     })
 }
 
 async fn put_plaintext(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
-    outgoing: HeaderMap,
+    destination: Destination<'_>,
 ) -> Outcome<(HeaderMap, String)> {
-    let content = source::open(job, source, found, None).await?;
+    let content = read::open(call, source, found, None).await?;
     let length = found.length.0;
-    let mut request = answer::request_for(job, Method::PUT);
-    request.headers = outgoing;
+    let mut request = call.request(Method::PUT, destination.object);
+    request.headers = destination.headers;
     // Declared before the branch: the memory stays reserved until the backend has responded.
     let _share;
-    request.body = if length <= job.parts.held_body_bytes {
+    request.body = if length <= call.store.held_body_bytes {
         let size = usize::try_from(length).expect("a held body fits memory");
-        _share = job.share(size + PIECE_BYTES).await?;
+        _share = call.share(size + PIECE_BYTES).await?;
         let mut plaintext = Vec::with_capacity(size);
         Replay::new(content, length)
             .read_to_end(&mut plaintext)
@@ -215,7 +223,7 @@ async fn put_plaintext(
         let body = BodyStream::new(content.map_err(Into::into));
         RequestBody::Stream { length, body }
     };
-    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
+    let backed = call.expect_etag(request).await?;
     let etag = backed.headers.get(header::ETAG);
     let etag = etag.and_then(|etag| etag.to_str().ok()).unwrap_or_default();
     let etag = etag.trim().trim_matches('"').to_owned();
@@ -224,18 +232,20 @@ async fn put_plaintext(
 
 /// Headers that the new object lacks. An object that was overwritten meanwhile is not checked.
 async fn lost(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     copied: &Copied,
-    version: Option<&str>,
+    written: ObjectRef<'_>,
     expected: &HeaderMap,
 ) -> Outcome<Vec<String>> {
-    let request = sub_request(job, Method::HEAD, None, version);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let request = call.request(Method::HEAD, written);
+    let backed = call.send(request).await?;
     let etag = backed.headers.get(header::ETAG);
     let etag = etag.and_then(|etag| etag.to_str().ok()).unwrap_or_default();
     let etag = etag.trim_matches('"');
     // A version is ours by its id; without one only the ETag shows whether this is our object.
-    let is_it = version.is_some_and(|version| version != "null")
+    let is_it = written
+        .version
+        .is_some_and(|version| version != NULL_VERSION)
         || [etag, &*etag::to_client(etag)].contains(&copied.etag.as_str());
     if !backed.status.is_success() || !is_it {
         return Ok(Vec::new());
@@ -243,29 +253,20 @@ async fn lost(
     Ok(differences(expected, &backed.headers))
 }
 
-fn sub_request(
-    job: &Job<'_>,
-    method: Method,
-    resource: Option<&str>,
-    version: Option<&str>,
-) -> Request {
-    let mut request = answer::request_for(job, method);
-    let resource = resource.map(|resource| (resource.to_owned(), None));
-    let version = version.map(|version| ("versionId".to_owned(), Some(version.to_owned())));
-    request.query = resource.into_iter().chain(version).collect();
+fn acl_request(call: &StoreCall<'_>, method: Method, object: ObjectRef<'_>) -> Request {
+    let mut request = call.request(method, object);
+    request.query.insert(0, ("acl".to_owned(), None));
     request
 }
 
 /// ACL document of the object, if the backend supports ACLs.
-async fn acl(job: &Job<'_>, version: Option<&str>) -> Option<Bytes> {
-    let request = sub_request(job, Method::GET, Some("acl"), version);
-    let backed = answer::receive(job, job.parts.backend.send(request).await.ok()?);
+async fn acl(call: &StoreCall<'_>, object: ObjectRef<'_>) -> Option<Bytes> {
+    let request = acl_request(call, Method::GET, object);
+    let backed = call.send(request).await.ok()?;
     if !backed.status.is_success() {
         return None;
     }
-    let document = answer::read_bounded(backed.body, MAX_ACL_BYTES)
-        .await
-        .ok()?;
+    let document = read_bounded(backed.body, MAX_ACL_BYTES).await.ok()?;
     // A backend without ACLs returns the object's content, which must not be sent anywhere.
     let written = Operation::PutObjectAcl
         .request_document()
@@ -274,14 +275,14 @@ async fn acl(job: &Job<'_>, version: Option<&str>) -> Option<Bytes> {
 }
 
 /// Whether the new object has the old ACL, which is restored if it differs.
-async fn keeps_acl(job: &Job<'_>, version: Option<&str>, wanted: Bytes) -> bool {
+async fn keeps_acl(call: &StoreCall<'_>, object: ObjectRef<'_>, wanted: Bytes) -> bool {
     // Both documents were rewritten in the same form: equal ACLs are equal bytes.
-    if acl(job, version).await.as_ref() == Some(&wanted) {
+    if acl(call, object).await.as_ref() == Some(&wanted) {
         return true;
     }
-    let mut request = sub_request(job, Method::PUT, Some("acl"), version);
+    let mut request = acl_request(call, Method::PUT, object);
     request.body = RequestBody::Held(wanted);
-    match job.parts.backend.send(request).await {
+    match call.store.backend.send(request).await {
         Ok(response) => response.status().is_success(),
         Err(_) => false,
     }

@@ -10,19 +10,18 @@ use http_body_util::BodyExt;
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::checksum::ChecksumAlgorithm;
 
-use super::answer::Backed;
-use super::new_object::Checksum;
-use super::put_object::expect_result;
-use super::{Job, Outcome};
 use crate::backend::{BackendError, BodyStream, Request, RequestBody};
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::sealing::{Payload, SealingBody};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::StoreCall;
+use crate::objects::call::{Backed, expect_etag};
+use crate::objects::new_object::Checksum;
 
 /// Seals and sends a payload. Returns the checksum that came with the payload, or the one of the
 /// algorithm `measured`.
 pub(crate) async fn send_sealed<P>(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     mut payload: P,
     sealer: ObjectSealer,
     measured: Option<ChecksumAlgorithm>,
@@ -35,9 +34,9 @@ where
         return Err(fault.into());
     }
     // After the first byte: an idle client must not hold a share of the memory.
-    let share = job.share(STREAM_BYTES).await?;
+    let share = call.share(STREAM_BYTES).await?;
     let length = sealer.stored_length().0;
-    let mut sealing = SealingBody::new(payload, sealer, Arc::clone(&job.parts.pool), share);
+    let mut sealing = SealingBody::new(payload, sealer, Arc::clone(&call.store.pool), share);
     if let Some(algorithm) = measured {
         sealing.measure(algorithm);
     }
@@ -47,12 +46,12 @@ where
     let body = BodyStream::new(sealing.map_err(Into::into));
     let request = request(RequestBody::Stream { length, body });
     let sent = match begun {
-        Ok(()) => job.parts.backend.send(request).await,
+        Ok(()) => call.store.backend.send(request).await,
         Err(error) => Err(BackendError::RequestBody(error.into())),
     };
     if let Some(fault) = fault.take() {
         return Err(fault.into());
     }
-    let backed = expect_result(job, sent?).await?;
+    let backed = expect_etag(call.receive(sent?)).await?;
     Ok((backed, checksum.get().cloned()))
 }

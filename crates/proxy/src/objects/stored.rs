@@ -9,18 +9,18 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderName, header};
 use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::Envelope;
-use s3proxy_envelope::layout::StoredLength;
-use s3proxy_envelope::legacy::LegacyWrappedDek;
+use s3proxy_envelope::layout::{PlaintextLength, StoredLength, plaintext_length};
+use s3proxy_envelope::legacy::{LegacyWrappedDek, legacy_plaintext_length};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::range::ContentRange;
 
-use super::Job;
 use crate::config::resolved::{DekTag, Permission};
+use crate::failure::Failure;
 use crate::keys::legacy::{LegacyEnvelope, LegacyTag, RecordedVersion};
-use crate::respond::Failure;
+use crate::objects::{ObjectRef, StoreCall};
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
-use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// Metadata header of objects that Constellation's proxy wrote, and Intrinsec's if configured so.
 pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
@@ -116,15 +116,17 @@ fn stored(reason: &str) -> Failure {
 }
 
 /// Binding of an envelope's data key in this place.
-pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Binding {
-    Binding::new(envelope.layout, envelope.flags, bucket, object_key)
+pub(crate) fn binding(envelope: &Envelope, object: ObjectRef<'_>) -> Binding {
+    let (bucket, key) = (object.bucket.as_str(), object.key.as_str());
+    Binding::new(envelope.layout, envelope.flags, bucket, key)
 }
 
 /// Refuses to serve an object that is not sealed, unless the settings allow it.
-pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Result<(), Failure> {
-    match job.parts.rules.plaintext_reads(bucket, object_key) {
+pub(crate) fn permit_plain(call: &StoreCall<'_>, object: ObjectRef<'_>) -> Result<(), Failure> {
+    let (bucket, key) = (object.bucket.as_str(), object.key.as_str());
+    match call.store.rules.plaintext_reads(bucket, key) {
         Permission::Allow => {
-            job.record.trail.reads(Stored::plaintext);
+            call.reads(Stored::plaintext);
             Ok(())
         }
         Permission::Deny => Err(Failure::Refused(S3Error::new(
@@ -132,6 +134,21 @@ pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Res
             "The stored object is not sealed, and the proxy's settings (policy.plaintext_reads or a \
              rule) refuse to serve it.",
         ))),
+    }
+}
+
+/// Plaintext length of an object of this form. Of an object that is not sealed it is the stored
+/// length.
+pub(crate) fn length_of(form: &Form, stored: StoredLength) -> Result<PlaintextLength, Failure> {
+    match form {
+        Form::Sealed(_) => plaintext_length(stored).ok_or_else(|| {
+            let reason = format!("no sealed object has {} bytes", stored.0);
+            StoredFault::truncated(reason).into()
+        }),
+        Form::Legacy(_) => {
+            legacy_plaintext_length(stored).map_err(|error| Failure::Stored(error.into()))
+        }
+        Form::Plain => Ok(PlaintextLength(stored.0)),
     }
 }
 

@@ -13,19 +13,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use s3proxy_protocol::query::Query;
 use s3proxy_protocol::xml::tagging;
 
-use super::carried::Directive;
-use super::origin;
 use crate::backend::{Request, RequestBody};
-use crate::execute::answer;
-use crate::execute::source::{Found, Source};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{failure_of, read_bounded};
+use crate::objects::copy_directives::Directive;
+use crate::objects::read::{Found, Source};
+use crate::objects::{ObjectRef, StoreCall, versions};
 
-pub(super) const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
+pub(crate) const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 const TAGGING_COUNT: &str = "x-amz-tagging-count";
 
-const VERSION_ID: &str = "x-amz-version-id";
+/// Headers of the source's SSE-C key in a request for the source itself.
+const CUSTOMER_KEY: [&str; 3] = [
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-md5",
+];
 
 /// Longest set of tags that is read, in bytes: S3 allows 10, with 128 and 256 characters.
 const MAX_TAGGING_BYTES: usize = 64 * 1024;
@@ -38,7 +42,7 @@ type TagSet = Vec<(String, String)>;
 pub(crate) struct TagKeeping(AtomicBool);
 
 /// The tags that a copy should have.
-pub(super) enum Tags {
+pub(crate) enum Tags {
     None,
     /// The tags of the source, at least one.
     Sources,
@@ -48,7 +52,7 @@ pub(super) enum Tags {
 
 impl Tags {
     /// Selects the tags by the directive, the request, and the tag count of the source.
-    pub(super) fn of(directive: Directive, request: &HeaderMap, source: &HeaderMap) -> Self {
+    pub(crate) fn of(directive: Directive, request: &HeaderMap, source: &HeaderMap) -> Self {
         match directive {
             Directive::Copy => {
                 let count = source.get(TAGGING_COUNT).map(HeaderValue::as_bytes);
@@ -76,24 +80,25 @@ impl Tags {
     }
 
     /// Corrects the tags of the copy, unless the backend is known to keep them.
-    pub(super) async fn settle(
+    pub(crate) async fn settle(
         self,
-        job: &Job<'_>,
+        call: &StoreCall<'_>,
+        target: ObjectRef<'_>,
         source: &Source<'_>,
         found: &Found,
         copied: &HeaderMap,
     ) -> Outcome<()> {
         // Relaxed: a stale `false` costs another check and nothing else.
-        let keeping = &job.parts.tag_keeping.0;
+        let keeping = &call.store.tag_keeping.0;
         if matches!(self, Self::None) || keeping.load(Ordering::Relaxed) {
             return Ok(());
         }
         let wanted = match self {
             Self::None => return Ok(()),
-            Self::Sources => of_source(job, source, found).await?,
+            Self::Sources => of_source(call, source, found).await?,
             Self::Requests(tags) => tags,
         };
-        let has = match read(job, target_request(job, Method::GET, copied)).await {
+        let has = match read(call, target_request(call, Method::GET, target, copied)).await {
             Ok(has) => has,
             // A credential may be allowed to write tags but not to read them.
             Err(failure) if is_forbidden(&failure) => {
@@ -106,16 +111,16 @@ impl Tags {
             keeping.store(true, Ordering::Relaxed);
             return Ok(());
         }
-        let mut request = target_request(job, Method::PUT, copied);
+        let mut request = target_request(call, Method::PUT, target, copied);
         request.body = RequestBody::Held(Bytes::from(tagging::document(&wanted)));
-        answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+        call.expect_success(request).await?;
         Ok(())
     }
 }
 
 /// Removes a tagging header that has no effect: one beside COPY, and an empty one, which some
 /// backends store.
-pub(super) fn remove_unwanted(directive: Directive, request: &mut HeaderMap) {
+pub(crate) fn remove_unwanted(directive: Directive, request: &mut HeaderMap) {
     let is_empty = request.get(TAGGING).is_some_and(HeaderValue::is_empty);
     if directive == Directive::Copy || is_empty {
         request.remove(TAGGING);
@@ -128,25 +133,31 @@ fn sorted(mut tags: TagSet) -> TagSet {
 }
 
 /// A request about the tags of the copy.
-fn target_request(job: &Job<'_>, method: Method, copied: &HeaderMap) -> Request {
-    let mut request = answer::request_for(job, method);
-    request.query = vec![("tagging".to_owned(), None)];
-    if let Some(version) = copied.get(VERSION_ID).and_then(|value| value.to_str().ok()) {
-        let version = ("versionId".to_owned(), Some(version.to_owned()));
-        request.query.push(version);
-    }
+fn target_request(
+    call: &StoreCall<'_>,
+    method: Method,
+    target: ObjectRef<'_>,
+    copied: &HeaderMap,
+) -> Request {
+    tagging_request(call, method, target.at(versions::version(copied)))
+}
+
+/// A request about the tags of an object.
+fn tagging_request(call: &StoreCall<'_>, method: Method, object: ObjectRef<'_>) -> Request {
+    let mut request = call.request(method, object);
+    request.query.insert(0, ("tagging".to_owned(), None));
     request
 }
 
 /// Tags of an object that is copied onto itself, read before the copy can lose them.
-pub(super) async fn before_replacement(
-    job: &Job<'_>,
+pub(crate) async fn before_replacement(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
 ) -> Outcome<Tags> {
     match Tags::of(Directive::Copy, &HeaderMap::new(), &found.headers) {
-        Tags::Sources if !job.parts.tag_keeping.0.load(Ordering::Relaxed) => {
-            of_source(job, source, found).await.map(Tags::Requests)
+        Tags::Sources if !call.store.tag_keeping.0.load(Ordering::Relaxed) => {
+            of_source(call, source, found).await.map(Tags::Requests)
         }
         Tags::None | Tags::Sources | Tags::Requests(_) => Ok(Tags::None),
     }
@@ -154,43 +165,40 @@ pub(super) async fn before_replacement(
 
 /// The source's tags in the form of a header, for a copy whose content the proxy writes; `None` if
 /// there are none.
-pub(super) async fn header_of_source(
-    job: &Job<'_>,
+pub(crate) async fn header_of_source(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
 ) -> Outcome<Option<HeaderValue>> {
-    let tags = of_source(job, source, found).await?;
+    let tags = of_source(call, source, found).await?;
     let header = HeaderValue::try_from(tagging::to_header(&tags));
     let header = header.expect("percent-encoded text is ASCII");
     Ok((!tags.is_empty()).then_some(header))
 }
 
-async fn of_source(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outcome<TagSet> {
-    let mut request = source.request(job, Method::GET);
+async fn of_source(call: &StoreCall<'_>, source: &Source<'_>, found: &Found) -> Outcome<TagSet> {
+    let version = found.version().or(source.object.version);
+    let mut request = tagging_request(call, Method::GET, source.object.at(version));
+    request.headers.clone_from(&source.headers);
     // Tags are not encrypted with the customer's key, and S3 refuses such a key here.
-    for name in origin::CUSTOMER_KEY {
+    for name in CUSTOMER_KEY {
         request.headers.remove(name);
     }
-    request.query = vec![("tagging".to_owned(), None)];
-    if let Some(version) = origin::version(found).or(source.version) {
-        let version = ("versionId".to_owned(), Some(version.to_owned()));
-        request.query.push(version);
-    }
-    read(job, request).await
+    read(call, request).await
 }
 
 /// Reads a set of tags. It is empty if the backend has none or does not support tags.
-async fn read(job: &Job<'_>, request: Request) -> Outcome<TagSet> {
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+async fn read(call: &StoreCall<'_>, request: Request) -> Outcome<TagSet> {
+    let backed = call.send(request).await?;
     if !backed.status.is_success() {
-        let failure = answer::refused(job, backed).await;
+        let failure = failure_of(backed).await;
         return if has_no_tags(&failure) {
             Ok(TagSet::new())
         } else {
             Err(failure)
         };
     }
-    let document = answer::read_bounded(backed.body, MAX_TAGGING_BYTES).await?;
+    let document = read_bounded(backed.body, MAX_TAGGING_BYTES).await?;
     // Some backends return nothing for a set that they stored in an unreadable form.
     if document.is_empty() {
         return Ok(TagSet::new());

@@ -13,8 +13,8 @@ use moka::sync::Cache;
 use s3proxy_envelope::layout::{PlaintextLength, StoredLength};
 use s3proxy_envelope::legacy::{LegacyWrappedDek, VerifiedBody};
 
-use super::delivery::{Asked, Delivery, Parts};
-use super::layouts::LayoutKey;
+use crate::objects::delivery::{Delivery, PartStructure, RequestedPortion};
+use crate::objects::layout_cache::LayoutKey;
 
 /// Capacity of the cache in bytes, names included: clients choose the length of names.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -24,7 +24,7 @@ const ENTRY_BYTES: usize = 400;
 
 /// State of an object that a verification belongs to.
 #[derive(PartialEq, Eq)]
-pub(super) struct LegacyState {
+pub(crate) struct LegacyState {
     etag: Option<HeaderValue>,
     version: Option<HeaderValue>,
     stored: StoredLength,
@@ -32,7 +32,7 @@ pub(super) struct LegacyState {
 }
 
 impl LegacyState {
-    pub(super) fn of(
+    pub(crate) fn of(
         headers: &HeaderMap,
         stored: StoredLength,
         wrapped_dek: LegacyWrappedDek,
@@ -52,7 +52,7 @@ pub(crate) struct Verification {
     length: PlaintextLength,
     body: OnceLock<Arc<VerifiedBody>>,
     /// Held by the reader that verifies.
-    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Verification {
@@ -65,12 +65,12 @@ impl Verification {
         }
     }
 
-    pub(super) fn body(&self) -> Option<&Arc<VerifiedBody>> {
+    pub(crate) fn body(&self) -> Option<&Arc<VerifiedBody>> {
         self.body.get()
     }
 
     /// Stores the first result. A later one would describe the same bytes.
-    pub(super) fn succeeded(&self, body: &Arc<VerifiedBody>) {
+    pub(crate) fn succeeded(&self, body: &Arc<VerifiedBody>) {
         self.body.get_or_init(|| Arc::clone(body));
     }
 
@@ -98,7 +98,7 @@ impl VerifiedCache {
     }
 
     /// Entry of this state of an object. It replaces an entry of another state.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &self,
         key: LayoutKey,
         state: LegacyState,
@@ -117,31 +117,34 @@ impl VerifiedCache {
 
     /// Range of stored bytes, both ends included, that holds the requested plaintext of the state
     /// that was verified last. `None` if the range is the whole object, empty, or unknown.
-    pub(super) fn stretch(&self, key: &LayoutKey, asked: Asked) -> Option<(u64, u64)> {
+    pub(crate) fn stretch(
+        &self,
+        key: &LayoutKey,
+        requested: RequestedPortion,
+    ) -> Option<(u64, u64)> {
         let entry = self.entries.get(key)?;
         let body = entry.body()?;
         let length = body.length().0;
-        let delivery = Delivery::of(asked, length, Parts::None).ok()?;
+        let delivery = Delivery::of(requested, length, PartStructure::None).ok()?;
         body.stretch(delivery.range(length)?)
     }
 }
 
 fn entry_bytes(key: &LayoutKey, entry: &Verification) -> u32 {
-    let version = key.version.as_ref().map_or(0, String::len);
-    let bytes = entry.memory() + key.bucket.len() + key.object_key.len() + version;
+    let bytes = entry.memory() + key.bytes();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::ObjectName;
 
     const LENGTH: PlaintextLength = PlaintextLength(72);
 
     fn key() -> LayoutKey {
         LayoutKey {
-            bucket: "b".to_owned(),
-            object_key: "k".to_owned(),
+            object: ObjectName::parse("bucket", "k").unwrap(),
             version: None,
         }
     }

@@ -10,11 +10,11 @@ use s3proxy_envelope::header::{Envelope, PrivateMap};
 use s3proxy_envelope::multipart::Seal;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
-use super::plaintext_headers::{self, Checksums, part_checksum};
-use super::source::{self, Found, Sealed, Source};
-use super::stored::Form;
-use super::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::StoreCall;
+use crate::objects::plaintext_headers::{self, Checksums, part_checksum};
+use crate::objects::read::{self, Found, Sealed, Source};
+use crate::objects::stored::Form;
 use crate::stored_fault::StoredFault;
 
 /// Extent of a verification.
@@ -37,15 +37,15 @@ pub(crate) struct Verified {
 
 /// Opens the object that was found. No plaintext is released, for legacy objects either.
 pub(crate) async fn verify(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     depth: Depth,
 ) -> Outcome<Verified> {
     match &found.form {
-        Form::Sealed(envelope) => sealed(job, source, found, envelope, depth).await,
+        Form::Sealed(envelope) => sealed(call, source, found, envelope, depth).await,
         Form::Legacy(_) | Form::Plain => {
-            let body = source::open(job, source, found, None).await?;
+            let body = read::open(call, source, found, None).await?;
             let opened = drain(body, &mut Checks::default()).await?;
             Ok(Verified {
                 opened,
@@ -56,15 +56,15 @@ pub(crate) async fn verify(
 }
 
 async fn sealed(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     envelope: &Envelope,
     depth: Depth,
 ) -> Outcome<Verified> {
-    let dek = source::unwrap(job, source, envelope).await?;
+    let dek = read::unwrap(call, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
-    let sealed = Sealed::new(job, source, found, envelope, dek).await?;
+    let sealed = Sealed::new(call, source, found, envelope, dek).await?;
     match depth {
         // `Sealed::new` has verified the seal.
         Depth::Heads => Ok(Verified::default()),

@@ -16,32 +16,27 @@ use s3proxy_envelope::header::Layout;
 use s3proxy_envelope::layout::{
     CHUNK_BYTES, MAX_PART, PADDED_FROM, PlaintextLength, PlaintextRange,
 };
-use s3proxy_envelope::multipart::{
-    Frame, Mark, PartNumber, Seal, SealFields, SealedPart, UploadHash,
-};
+use s3proxy_envelope::multipart::{Frame, Mark, PartNumber, Seal, SealFields, SealedPart};
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue, combine_crc};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
-use s3proxy_protocol::header_rules;
-use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::complete::{CompleteResult, complete_request};
 use s3proxy_protocol::xml::initiate;
 
-use super::carried::Directive;
-use super::tags::Tags;
-use super::{Copied, FULL_OBJECT, sealed, times};
 use crate::backend::{BodyStream, Request, RequestBody};
 use crate::body::replaying::Replay;
 use crate::config::resolved::PartSizes;
-use crate::execute::answer;
-use crate::execute::embedded;
-use crate::execute::new_object::{self, Checksum, NewObject, Place, insert_envelope};
-use crate::execute::put_object::expect_result;
-use crate::execute::sealed_stream::send_sealed;
-use crate::execute::source::{self, Found, Source};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::read_bounded;
+use crate::objects::copy::sealed::COPY_TIMEOUT;
+use crate::objects::copy_directives::Directive;
+use crate::objects::new_object::{self, Checksum, NewObject, insert_envelope};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::sealed_stream::send_sealed;
+use crate::objects::tags::Tags;
+use crate::objects::write::{Copied, Destination, FULL_OBJECT, written_headers};
+use crate::objects::{ObjectRef, StoreCall, document_times, embedded_error};
 
 /// Plaintext bytes of a part, unless the copy would then need too many parts.
 const PART_BYTES: u64 = 64 * 1024 * 1024;
@@ -53,14 +48,15 @@ const MOST_PARTS: u64 = 9_999;
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
 /// An upload in progress at the backend.
-pub(super) struct Upload {
+pub(crate) struct BackendUpload<'a> {
+    object: ObjectRef<'a>,
     id: String,
     /// Headers of each request of the upload: the target's SSE-C key and the requester-pays header.
     headers: HeaderMap,
 }
 
 /// A stored part.
-struct Stored {
+struct StoredPiece {
     frame: Frame,
     mark: Mark,
     etag: String,
@@ -68,14 +64,14 @@ struct Stored {
 }
 
 /// Copies the content of `found` into a sealed object, under the headers of a PutObject.
-pub(super) async fn copy(
-    job: &Job<'_>,
+pub(crate) async fn copy(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
-    mut outgoing: HeaderMap,
+    destination: Destination<'_>,
     wanted: Option<ChecksumAlgorithm>,
 ) -> Outcome<Copied> {
-    if job.parts.policy.part_sizes == PartSizes::Equal {
+    if call.store.policy.part_sizes == PartSizes::Equal {
         return Err(Failure::Refused(S3Error::new(
             ErrorCode::NotImplemented,
             "With policy.part_sizes = equal a plain object of more than 5 GiB cannot be copied at \
@@ -83,32 +79,37 @@ pub(super) async fn copy(
         )));
     }
     check_length(found.length)?;
+    let Destination {
+        object: target,
+        headers: mut outgoing,
+        part_headers,
+    } = destination;
     let measured = wanted.filter(|algorithm| ChecksumType::FullObject.is_valid_for(*algorithm));
     let conditions = take_conditions(&mut outgoing);
-    let private = new_object::private_map(job.parts, &mut outgoing, None);
-    let object = NewObject::new(job, Layout::Multipart, Place::of(job), &private).await?;
+    let private = new_object::private_map(call.store, &mut outgoing, None);
+    let object = NewObject::new(call, Layout::Multipart, target, &private).await?;
     // Metadata is fixed when the upload is created, before the parts are known: the seal, with
     // their lengths, follows in the tail.
-    insert_envelope(job.parts, &mut outgoing, &object.envelope(None))?;
+    insert_envelope(call.store, &mut outgoing, &object.envelope(None))?;
     let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
-    let upload = create(job, outgoing).await?;
+    let upload = create(call, target, outgoing, part_headers).await?;
     // One future for all steps: a failure in any of them aborts the upload.
     let made = async {
-        let parts = store_parts(job, source, found, &upload, &object.dek, measured).await?;
-        complete(job, &upload, &object.dek, &parts, conditions).await
+        let parts = store_parts(call, source, found, &upload, &object.dek, measured).await?;
+        complete(call, &upload, &object.dek, &parts, conditions).await
     };
     let (headers, etag, checksum) = match made.await {
         Ok(made) => made,
         Err(failure) => {
-            abort(job, &upload).await;
+            abort(call, &upload).await;
             return Err(failure);
         }
     };
-    tags.settle(job, source, found, &headers).await?;
+    tags.settle(call, target, source, found, &headers).await?;
     Ok(Copied {
-        headers: sealed::client_headers(&headers, found),
+        headers: written_headers(&headers, found),
         etag: etag::to_client(&etag).into_owned(),
-        last_modified: times::answered(&headers),
+        last_modified: document_times::answered(&headers),
         checksum: checksum.map(|(algorithm, value)| (algorithm, value.to_base64(), FULL_OBJECT)),
     })
 }
@@ -137,33 +138,41 @@ fn take_conditions(outgoing: &mut HeaderMap) -> HeaderMap {
     conditions
 }
 
-pub(super) async fn create(job: &Job<'_>, headers: HeaderMap) -> Outcome<Upload> {
-    let mut request = answer::request_for(job, Method::POST);
+/// Begins an upload to `object`. `part_headers` go with each of its further requests.
+pub(crate) async fn create<'a>(
+    call: &StoreCall<'_>,
+    object: ObjectRef<'a>,
+    headers: HeaderMap,
+    part_headers: HeaderMap,
+) -> Outcome<BackendUpload<'a>> {
+    let mut request = call.request(Method::POST, object);
     request.query = vec![("uploads".to_owned(), None)];
     request.headers = headers;
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let result = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    let backed = call.expect_success(request).await?;
+    let result = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     let id = initiate::upload_id(&result)
         .map_err(|_| Failure::Unusable("an InitiateMultipartUploadResult that is not S3's"))?;
-    let client = &job.request.headers;
-    let headers = header_rules::backend_request_headers(Operation::UploadPart, client);
-    Ok(Upload { id, headers })
+    Ok(BackendUpload {
+        object,
+        id,
+        headers: part_headers,
+    })
 }
 
-fn upload_request(job: &Job<'_>, method: Method, upload: &Upload) -> Request {
-    let mut request = answer::request_for(job, method);
+fn upload_request(call: &StoreCall<'_>, method: Method, upload: &BackendUpload<'_>) -> Request {
+    let mut request = call.request(method, upload.object);
     request.query = vec![("uploadId".to_owned(), Some(upload.id.clone()))];
     request.headers = upload.headers.clone();
     request
 }
 
-pub(super) fn part_request(
-    job: &Job<'_>,
-    upload: &Upload,
+pub(crate) fn part_request(
+    call: &StoreCall<'_>,
+    upload: &BackendUpload<'_>,
     number: PartNumber,
     body: RequestBody,
 ) -> Request {
-    let mut request = upload_request(job, Method::PUT, upload);
+    let mut request = upload_request(call, Method::PUT, upload);
     let text = Some(number.get().to_string());
     request.query.insert(0, ("partNumber".to_owned(), text));
     request.body = body;
@@ -172,25 +181,25 @@ pub(super) fn part_request(
 
 /// Stores the parts one after the other, which limits memory to that of any other body.
 async fn store_parts(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
-    upload: &Upload,
+    upload: &BackendUpload<'_>,
     dek: &Dek,
     measured: Option<ChecksumAlgorithm>,
-) -> Outcome<Vec<Stored>> {
+) -> Outcome<Vec<StoredPiece>> {
     let mut parts = Vec::new();
     for (number, range) in cut(found.length) {
         let length = PlaintextLength(range.last - range.first + 1);
         let frame = Frame::new(number, length).ok_or_else(too_long)?;
         // Every read is pinned: parts of two states of the source cannot mix.
-        let content = source::open(job, source, found, Some(range)).await?;
+        let content = read::open(call, source, found, Some(range)).await?;
         let content = Replay::new(content, length.0);
-        let sealer = ObjectSealer::part(dek, frame, job.parts.pool.take());
+        let sealer = ObjectSealer::part(dek, frame, call.store.pool.take());
         let mark = Mark::of(sealer.head());
-        let put = |body| part_request(job, upload, number, body);
-        let (backed, checksum) = send_sealed(job, content, sealer, measured, put).await?;
-        parts.push(Stored {
+        let put = |body| part_request(call, upload, number, body);
+        let (backed, checksum) = send_sealed(call, content, sealer, measured, put).await?;
+        parts.push(StoredPiece {
             frame,
             mark,
             etag: etag_of(&backed.headers)?,
@@ -224,97 +233,102 @@ fn cut(length: PlaintextLength) -> Vec<(PartNumber, PlaintextRange)> {
 
 /// Stores the tail after the parts, and completes the upload.
 async fn complete(
-    job: &Job<'_>,
-    upload: &Upload,
+    call: &StoreCall<'_>,
+    upload: &BackendUpload<'_>,
     dek: &Dek,
-    parts: &[Stored],
+    parts: &[StoredPiece],
     conditions: HeaderMap,
 ) -> Outcome<(HeaderMap, String, Option<Checksum>)> {
     let checksum = combined(parts);
-    let seal = seal(job, upload, parts, checksum.as_ref())?;
+    let seal = seal(upload, parts, checksum.as_ref())?;
     // Backends put parts together in the order of their numbers, so the tail gets the highest.
     let number = PartNumber::MAX;
     let tail = RequestBody::Held(Bytes::from(seal.tail(dek)));
-    let request = part_request(job, upload, number, tail);
-    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
+    let request = part_request(call, upload, number, tail);
+    let backed = call.expect_etag(request).await?;
     let tail = etag_of(&backed.headers)?;
 
     let named = parts
         .iter()
         .map(|part| (part.frame.number().get(), part.etag.as_str()));
     let document = complete_request(named.chain([(number.get(), tail.as_str())]));
-    let (headers, etag) = finish(job, upload, document, conditions).await?;
+    let (headers, etag) = finish(call, upload, document, conditions).await?;
     Ok((headers, etag, checksum))
 }
 
 /// Completes the upload at the backend, and returns the response headers and the ETag.
-pub(super) async fn finish(
-    job: &Job<'_>,
-    upload: &Upload,
+pub(crate) async fn finish(
+    call: &StoreCall<'_>,
+    upload: &BackendUpload<'_>,
     document: String,
     conditions: HeaderMap,
 ) -> Outcome<(HeaderMap, String)> {
-    let mut request = upload_request(job, Method::POST, upload);
+    let mut request = upload_request(call, Method::POST, upload);
     request.headers.extend(conditions);
     request.body = RequestBody::Held(Bytes::from(document));
-    request.response_timeout = Some(sealed::COPY_TIMEOUT);
+    request.response_timeout = Some(COPY_TIMEOUT);
     // CompleteMultipartUpload may report an error in the body of a 200 (S3 API Reference).
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = call.expect_success(request).await?;
     let headers = backed.headers.clone();
-    let document = embedded::document(backed).await?;
+    let document = embedded_error::document(backed).await?;
     let result = CompleteResult::parse(&document)
         .map_err(|_| Failure::Unusable("a CompleteMultipartUploadResult that is not S3's"))?;
     let etag = match result.etag {
         Some(etag) => etag,
-        None => etag_of_object(job, upload).await?,
+        None => etag_of_object(call, upload).await?,
     };
     Ok((headers, etag))
 }
 
 /// Stores the content of `found` unencrypted, in parts, under the headers of a PutObject.
-pub(super) async fn store_plaintext(
-    job: &Job<'_>,
+pub(crate) async fn store_plaintext(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
-    mut outgoing: HeaderMap,
+    destination: Destination<'_>,
 ) -> Outcome<(HeaderMap, String)> {
     check_length(found.length)?;
+    let Destination {
+        object: target,
+        headers: mut outgoing,
+        part_headers,
+    } = destination;
     let conditions = take_conditions(&mut outgoing);
     let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
-    let upload = create(job, outgoing).await?;
+    let upload = create(call, target, outgoing, part_headers).await?;
     let made = async {
         let mut named = Vec::new();
         for (number, range) in cut(found.length) {
-            let content = source::open(job, source, found, Some(range)).await?;
+            let content = read::open(call, source, found, Some(range)).await?;
             let length = range.last - range.first + 1;
             let body = BodyStream::new(content.map_err(Into::into));
-            let request = part_request(job, &upload, number, RequestBody::Stream { length, body });
-            let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
+            let request = part_request(call, &upload, number, RequestBody::Stream { length, body });
+            let backed = call.expect_etag(request).await?;
             named.push((number.get(), etag_of(&backed.headers)?));
         }
         let named = named.iter().map(|(number, etag)| (*number, etag.as_str()));
-        finish(job, &upload, complete_request(named), conditions).await
+        finish(call, &upload, complete_request(named), conditions).await
     };
     let (headers, etag) = match made.await {
         Ok(made) => made,
         Err(failure) => {
-            abort(job, &upload).await;
+            abort(call, &upload).await;
             return Err(failure);
         }
     };
-    tags.settle(job, source, found, &headers).await?;
+    tags.settle(call, target, source, found, &headers).await?;
     Ok((headers, etag))
 }
 
 /// ETag from a HEAD: some servers return none on completion.
-async fn etag_of_object(job: &Job<'_>, upload: &Upload) -> Outcome<String> {
-    let mut request = answer::request_for(job, Method::HEAD);
+async fn etag_of_object(call: &StoreCall<'_>, upload: &BackendUpload<'_>) -> Outcome<String> {
+    let mut request = call.request(Method::HEAD, upload.object);
     request.headers = upload.headers.clone();
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = call.expect_success(request).await?;
     etag_of(&backed.headers)
 }
 
-fn combined(parts: &[Stored]) -> Option<Checksum> {
+fn combined(parts: &[StoredPiece]) -> Option<Checksum> {
     let algorithm = parts.first()?.checksum.as_ref()?.0;
     let known: Option<Vec<(&ChecksumValue, u64)>> = parts
         .iter()
@@ -324,17 +338,15 @@ fn combined(parts: &[Stored]) -> Option<Checksum> {
 }
 
 fn seal(
-    job: &Job<'_>,
-    upload: &Upload,
-    parts: &[Stored],
+    upload: &BackendUpload<'_>,
+    parts: &[StoredPiece],
     checksum: Option<&Checksum>,
 ) -> Outcome<Seal> {
-    let Place { bucket, object_key } = Place::of(job);
     let named =
         |(algorithm, value): &Checksum| (algorithm.as_str().to_owned(), value.as_bytes().to_vec());
     let fields = SealFields {
         checksums: checksum.map(named).into_iter().collect(),
-        upload_hash: Some(UploadHash::of(bucket, object_key, &upload.id)),
+        upload_hash: Some(upload.object.upload_hash(&upload.id)),
         checksum_type: checksum.map(|_| FULL_OBJECT.to_owned()),
         part_checksum: None,
     };
@@ -350,9 +362,9 @@ fn seal(
 }
 
 /// Aborts the backend's upload. A failure is only logged: the copy has failed already.
-pub(super) async fn abort(job: &Job<'_>, upload: &Upload) {
-    let request = upload_request(job, Method::DELETE, upload);
-    if let Err(error) = job.parts.backend.send(request).await {
+pub(crate) async fn abort(call: &StoreCall<'_>, upload: &BackendUpload<'_>) {
+    let request = upload_request(call, Method::DELETE, upload);
+    if let Err(error) = call.store.backend.send(request).await {
         tracing::warn!(%error, "an upload of a copy that failed stays behind");
     }
 }

@@ -8,24 +8,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
 use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-use super::answer::Backed;
-use super::held::{self, HeldMemory};
-use super::new_object::Place;
-use super::put_object::{Upload, check_configured_length, expect_result};
-use super::source::PlaintextBody;
-use super::{Job, Outcome, answer};
 use crate::backend::{BodyStream, Request, RequestBody};
-use crate::body::buffers::STREAM_BYTES;
-use crate::body::outbound::ResponseBody;
-use crate::body::verifying::VerifyingBody;
-use crate::config::resolved::Encryption;
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::Backed;
+use crate::objects::read::PlaintextBody;
+use crate::objects::{ObjectRef, StoreCall};
 use crate::telemetry::audit::Stored;
 
 /// Error of the request body; the cause is reported separately.
@@ -33,55 +25,10 @@ use crate::telemetry::audit::Stored;
 #[error("the source of the copy failed")]
 struct SourceFailed;
 
-/// Whether the object that the request names is stored unencrypted.
-pub(crate) fn is_asked_for(job: &Job<'_>) -> bool {
-    let Place { bucket, object_key } = Place::of(job);
-    match job.parts.rules.storing(bucket, object_key).encryption {
-        Encryption::Off => true,
-        Encryption::On | Encryption::Required => false,
-    }
-}
-
-/// Stores a client's content, and makes the response from the backend's.
-pub(crate) async fn store(
-    job: &Job<'_>,
-    mut upload: Upload,
-    mut outgoing: HeaderMap,
-) -> Outcome<Response<ResponseBody>> {
-    let backed = if upload.length <= job.parts.held_body_bytes {
-        let held = held::read(job, upload.inbound, upload.length, HeldMemory::ONCE).await?;
-        check_configured_length(job, held.bytes.len() as u64)?;
-        let _share = held.share;
-        if let Some((algorithm, value)) = held.verified.checksum {
-            let value = value.to_base64().parse();
-            let value = value.expect("base64 is a header value");
-            outgoing.insert(algorithm.header_name(), value);
-        }
-        let body = RequestBody::Held(Bytes::from(held.bytes));
-        put(job, outgoing, body).await?
-    } else {
-        upload.inbound.begin().await?;
-        let share = job.share(STREAM_BYTES).await?;
-        let length = upload.length;
-        let passing = VerifyingBody::new(upload.inbound, share);
-        let fault = passing.fault();
-        let body = BodyStream::new(passing.map_err(Into::into));
-        let sent = put(job, outgoing, RequestBody::Stream { length, body }).await;
-        // The client's fault comes first: the backend's failure is only its consequence.
-        if let Some(fault) = fault.get() {
-            return Err(Failure::Inbound(fault.clone()));
-        }
-        sent?
-    };
-    let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = backed.status;
-    *response.headers_mut() = answer::client_headers(&backed.headers);
-    Ok(response)
-}
-
 /// Stores the content of another object.
-pub(super) async fn store_content(
-    job: &Job<'_>,
+pub(crate) async fn store_content(
+    call: &StoreCall<'_>,
+    object: ObjectRef<'_>,
     content: PlaintextBody,
     length: PlaintextLength,
     outgoing: HeaderMap,
@@ -106,7 +53,7 @@ pub(super) async fn store_content(
         length: length.0,
         body: BodyStream::new(content),
     };
-    let sent = put(job, outgoing, body).await;
+    let sent = put(call, object, outgoing, body).await;
     // A fault of the source comes first: the backend's failure is only its consequence.
     let failed = fault.lock().expect("nobody panics with it").take();
     match failed {
@@ -115,12 +62,18 @@ pub(super) async fn store_content(
     }
 }
 
-async fn put(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Outcome<Backed> {
-    job.record.trail.writes(Stored::plaintext);
+/// Stores plaintext as it comes.
+pub(crate) async fn put(
+    call: &StoreCall<'_>,
+    object: ObjectRef<'_>,
+    headers: HeaderMap,
+    body: RequestBody,
+) -> Outcome<Backed> {
+    call.writes(Stored::plaintext);
     let request = Request {
         headers,
         body,
-        ..answer::request_for(job, Method::PUT)
+        ..call.request(Method::PUT, object)
     };
-    expect_result(job, job.parts.backend.send(request).await?).await
+    call.expect_etag(request).await
 }

@@ -5,27 +5,30 @@
 
 use http::{Method, Response};
 
-use super::staged::{self, StatePlace};
-use super::{state, upload_id};
 use crate::body::outbound::ResponseBody;
-use crate::execute::{Job, Outcome, answer, sub_resource};
+use crate::failure::Outcome;
+use crate::objects::call::client_headers;
+use crate::operations::upload_steps::upload_id;
+use crate::operations::{Job, sub_resource_support};
+use crate::upload_state::staged::{self, StatePlace};
+use crate::upload_state::state;
 
 /// Handles AbortMultipartUpload.
-pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let place = StatePlace::of(job, upload_id(job)?);
-    sub_resource::require_uploads(job).await?;
-    let mut request = answer::request_for(job, Method::DELETE);
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
-    let answered = answer::expect_success(job, job.parts.backend.send(request).await?).await;
+pub(crate) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let place = StatePlace::new(&job.call.store.policy, job.object(), upload_id(job)?);
+    sub_resource_support::require_uploads(job).await?;
+    let mut request = job.request_for(Method::DELETE);
+    request.query = job.query_for_backend();
+    request.headers = job.headers_for_backend()?;
+    let answered = job.call.expect_success(request).await;
     let ended = match &answered {
         Ok(_) => true,
         Err(failure) => state::is_gone(failure),
     };
     if ended {
         // First the cache: no request here may find the upload while its state is removed.
-        state::forget(job, &place.hash);
-        if let Err(failure) = staged::delete_state(job, &place).await {
+        state::forget(&job.services.uploads, &place.hash);
+        if let Err(failure) = staged::delete_state(&job.call, &place).await {
             // E.g. object lock holds it. The upload is aborted nevertheless.
             tracing::warn!(reason = %failure, "the state of an aborted upload stays for the sweep");
         }
@@ -33,6 +36,6 @@ pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let backed = answered?;
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = backed.status;
-    *response.headers_mut() = answer::client_headers(&backed.headers);
+    *response.headers_mut() = client_headers(&backed.headers);
     Ok(response)
 }

@@ -18,27 +18,28 @@ use s3proxy_envelope::layout::PADDED_FROM;
 use s3proxy_protocol::address::AddressingStyle;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
-use s3proxy_protocol::percent::encode_path;
 use s3proxy_protocol::xml::complete::{
     CompleteAnswer, CompleteRequest, CompleteResult, complete_document, complete_request,
 };
 
-use super::part::{Shelf, upload_request};
-use super::present::present;
-use super::selection::{Selected, select};
-use super::state::{self, OpenUpload};
-use super::tail::{Piece, move_into_upload, store_small, store_tail};
-use super::verdict::{self, Whole};
-use super::{repeated, staged, upload_id};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
-use crate::execute::answer::{self, Backed};
-use crate::execute::embedded;
-use crate::execute::held::HeldMemory;
-use crate::execute::new_object::{Place, announce_encryption};
-use crate::execute::patience::{self, Finished};
-use crate::execute::{BodySlot, Job, Outcome, OwnedJob, payload};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{Backed, client_headers};
+use crate::objects::embedded_error;
+use crate::objects::new_object::announce_encryption;
+use crate::operations::held_body::HeldMemory;
+use crate::operations::long_running::{self, Finished};
+use crate::operations::request_body::BodySlot;
+use crate::operations::upload_steps::upload_id;
+use crate::operations::{Job, OwnedJob, idempotent_complete, payload};
+use crate::upload_state::object_checksum::{self, Whole};
+use crate::upload_state::part::{Shelf, upload_request};
+use crate::upload_state::selection::{Selected, select};
+use crate::upload_state::state::{self, OpenUpload};
+use crate::upload_state::stored_parts::present;
+use crate::upload_state::tail::{Piece, move_into_upload, store_small, store_tail};
+use crate::upload_state::{CompletionError, staged};
 
 /// Longest list of parts, in bytes: 10,000 parts with the longest ETags and checksums.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
@@ -55,27 +56,8 @@ const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
 /// Most attempts of one Complete, each of which gives way to a concurrent one.
 const ATTEMPTS: usize = 4;
 
-/// Reason for the end of an attempt.
-pub(super) enum Stop {
-    Failed(Failure),
-    /// The upload changed during the attempt; the next one lists it again.
-    Again(Failure),
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<S3Error> for Stop {
-    fn from(error: S3Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
 /// Reads the client's list, and responds after the work is done.
-pub(super) async fn complete_upload(
+pub(crate) async fn complete_upload(
     job: &Job<'_>,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
@@ -89,7 +71,7 @@ pub(super) async fn complete_upload(
     let share = held.share;
     // The parsed list is enough for the work that follows, which may take minutes.
     drop(held.bytes);
-    patience::answer(job, move |owned| async move {
+    long_running::answer(job, move |owned| async move {
         let _share = share;
         complete(owned, request).await
     })
@@ -99,10 +81,10 @@ pub(super) async fn complete_upload(
 /// Refuses an upload that is neither open nor completed, before its list is read.
 async fn refuse_unknown_upload(job: &Job<'_>) -> Outcome<()> {
     let id = upload_id(job)?;
-    match state::load(job, id).await {
+    match state::load_for_writing(&job.uploads(), job.object(), id).await {
         Ok(_) => Ok(()),
         Err(failure) if !is_gone(&failure) => Err(failure),
-        Err(_) if repeated::is_its_object(job, id).await? => Ok(()),
+        Err(_) if idempotent_complete::is_its_object(job, id).await? => Ok(()),
         Err(_) => Err(state::no_such_upload()),
     }
 }
@@ -114,8 +96,8 @@ async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished
     for _ in 0..ATTEMPTS {
         match attempt(job, id, &request).await {
             Ok(finished) => return Ok(finished),
-            Err(Stop::Again(failure)) => last = Some(failure),
-            Err(Stop::Failed(failure)) => {
+            Err(CompletionError::Changed(failure)) => last = Some(failure),
+            Err(CompletionError::Failed(failure)) => {
                 return perhaps_repeated(job, id, &request, failure).await;
             }
         }
@@ -137,7 +119,7 @@ async fn perhaps_repeated(
     if !is_gone && !misses_part(&failure) {
         return Err(failure);
     }
-    let answer = repeated::answer(job, id, request).await?;
+    let answer = idempotent_complete::answer(job, id, request).await?;
     answer.ok_or_else(|| {
         if is_gone {
             state::no_such_upload()
@@ -148,19 +130,23 @@ async fn perhaps_repeated(
 }
 
 fn is_gone(failure: &Failure) -> bool {
-    state::is_gone(failure) || code_of(failure) == Some("NoSuchKey")
+    state::is_gone(failure) || failure.backend_code() == Some("NoSuchKey")
 }
 
 /// Whether a part that the client named is missing, according to the backend or to the proxy.
 fn misses_part(failure: &Failure) -> bool {
     match failure {
         Failure::Explained(error, _) => error.code == ErrorCode::InvalidPart,
-        failure => code_of(failure) == Some("InvalidPart"),
+        failure => failure.backend_code() == Some("InvalidPart"),
     }
 }
 
-async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<Finished, Stop> {
-    let upload = state::load(job, id).await?;
+async fn attempt(
+    job: &Job<'_>,
+    id: &str,
+    request: &CompleteRequest,
+) -> Result<Finished, CompletionError> {
+    let upload = state::load_for_writing(&job.uploads(), job.object(), id).await?;
     // Within this replica one Complete at a time: another one would overwrite the tail.
     let _turn = upload.completing.lock().await;
     if upload.completed().is_some() {
@@ -169,16 +155,16 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
     if let Some(checksum) = upload.checksum {
         checksum.agrees(&job.request.headers)?;
     }
-    let stated = verdict::stated(&job.request.headers)?;
-    let present = present(job, &upload, request).await?;
+    let stated = object_checksum::stated(&job.request.headers)?;
+    let present = present(&job.call, &upload, request).await?;
     let mut parts =
         select(request, &present, upload.checksum).map_err(|refusal| refusal.into_failure(id))?;
-    let remembered = &job.parts.uploads.part_checksums;
+    let remembered = &job.services.uploads.open.part_checksums;
     remembered.fill_in(&upload, &mut parts);
     let total = parts.iter().map(|part| part.frame.length().0).sum();
     // All checks come before the first write, so that a refused Complete changes nothing.
     judge_size(&job.request.headers, total)?;
-    let verdict = verdict::judge(upload.checksum, stated, &parts)?;
+    let verdict = object_checksum::judge(upload.checksum, stated, &parts)?;
 
     // Only the last part may stay staged: the tail includes it. Others must become backend parts.
     if let Some((_last, followed)) = parts.split_last_mut() {
@@ -186,27 +172,27 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
             .iter_mut()
             .filter(|part| part.shelf == Shelf::Staged)
         {
-            move_into_upload(job, &upload, part).await?;
+            move_into_upload(&job.call, &upload, part).await?;
         }
     }
     let tail = match parts.as_slice() {
-        [only] if total < PADDED_FROM.0 => store_small(job, &upload, only).await?,
-        parts => store_tail(job, &upload, parts, &verdict).await?,
+        [only] if total < PADDED_FROM.0 => store_small(&job.call, &upload, only).await?,
+        parts => store_tail(&job.call, &upload, parts, &verdict).await?,
     };
     let (headers, etag) = finish(job, &upload, &parts, &tail).await?;
     // From here on the object exists: failing to remove the state must not fail the Complete.
     let completed = parts.iter();
     let completed = completed.map(|part| (part.frame.number(), part.tag.mark()));
     upload.end(completed.collect());
-    job.parts.uploads.reweigh(&upload);
-    if let Err(failure) = staged::delete_state(job, &upload.place).await {
+    job.services.uploads.open.reweigh(&upload);
+    if let Err(failure) = staged::delete_state(&job.call, &upload.place).await {
         tracing::warn!(reason = %failure, "the state of a completed upload stays for the sweep");
     }
     let etag = match etag {
         Some(etag) => etag,
         None => etag_of_object(job).await?,
     };
-    let headers = answer::client_headers(&headers);
+    let headers = client_headers(&headers);
     Ok(finished(
         job,
         headers,
@@ -222,7 +208,7 @@ async fn finish(
     upload: &OpenUpload,
     parts: &[Selected],
     tail: &[Piece],
-) -> Result<(HeaderMap, Option<String>), Stop> {
+) -> Result<(HeaderMap, Option<String>), CompletionError> {
     // A staged last part is inside the tail.
     let kept = parts.iter().filter(|part| part.shelf == Shelf::Upload);
     let named = kept
@@ -232,50 +218,35 @@ async fn finish(
                 .map(|(number, etag)| (number.get(), etag.as_str())),
         );
     let document = complete_request(named);
-    let mut request = upload_request(job, Method::POST, upload);
+    let mut request = upload_request(&job.call, Method::POST, upload);
     // With the client's conditions, which the backend checks at the moment of completion.
-    request.headers = answer::headers_for_backend(job)?;
+    request.headers = job.headers_for_backend()?;
     request.body = RequestBody::Held(Bytes::from(document));
     request.response_timeout = Some(COMPLETION_TIMEOUT);
-    let response = job
-        .parts
-        .backend
-        .send(request)
-        .await
-        .map_err(Failure::from)?;
-    let backed = answer::expect_success(job, response).await;
+    let backed = job.call.expect_success(request).await;
     let outcome = match backed {
         Ok(backed) => read_result(backed).await,
         Err(failure) => Err(failure),
     };
-    outcome.map_err(|failure| match code_of(&failure) {
-        Some("InvalidPart") => Stop::Again(failure),
+    outcome.map_err(|failure| match failure.backend_code() {
+        Some("InvalidPart") => CompletionError::Changed(failure),
         // Ceph's gateway returns this for an upload that another Complete has just ended.
-        Some("NoSuchKey") => Stop::Failed(state::no_such_upload()),
-        Some(_) | None => Stop::Failed(failure),
+        Some("NoSuchKey") => CompletionError::Failed(state::no_such_upload()),
+        Some(_) | None => CompletionError::Failed(failure),
     })
-}
-
-/// Error code of the backend, if the failure is its response.
-fn code_of(failure: &Failure) -> Option<&str> {
-    if let Failure::Answer(answer) = failure {
-        Some(answer.document.code.as_str())
-    } else {
-        None
-    }
 }
 
 /// Response headers of the backend, and the ETag if there is one.
 async fn read_result(backed: Backed) -> Outcome<(HeaderMap, Option<String>)> {
     let headers = backed.headers.clone();
-    let document = embedded::document(backed).await?;
+    let document = embedded_error::document(backed).await?;
     let result = CompleteResult::parse(&document)
         .map_err(|_| Failure::Unusable("a CompleteMultipartUploadResult that is not S3's"))?;
     Ok((headers, result.etag))
 }
 
 /// Plaintext length in bytes that the client states, if any.
-pub(super) fn stated_size(headers: &HeaderMap) -> Result<Option<u64>, S3Error> {
+pub(crate) fn stated_size(headers: &HeaderMap) -> Result<Option<u64>, S3Error> {
     let Some(value) = headers.get("x-amz-mp-object-size") else {
         return Ok(None);
     };
@@ -306,12 +277,12 @@ fn judge_size(headers: &HeaderMap, total: u64) -> Result<(), S3Error> {
 }
 
 async fn etag_of_object(job: &Job<'_>) -> Outcome<String> {
-    let mut request = answer::request_for(job, Method::HEAD);
-    request.headers = answer::headers_for_backend(job)?;
+    let mut request = job.request_for(Method::HEAD);
+    request.headers = job.headers_for_backend()?;
     // The conditions held before the completion, and would fail now.
     request.headers.remove(header::IF_MATCH);
     request.headers.remove(header::IF_NONE_MATCH);
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = job.call.expect_success(request).await?;
     backed
         .headers
         .get(header::ETAG)
@@ -321,19 +292,19 @@ async fn etag_of_object(job: &Job<'_>) -> Outcome<String> {
 }
 
 /// Success for the client. `etag` is the backend's, without quotes.
-pub(super) fn finished(
+pub(crate) fn finished(
     job: &Job<'_>,
     mut headers: HeaderMap,
     etag: &str,
     whole: Option<&Whole>,
     parts: usize,
 ) -> Finished {
-    let Place { bucket, object_key } = Place::of(job);
+    let object = job.object();
     let text = whole.map(|whole| whole.text(parts));
     let document = complete_document(&CompleteAnswer {
         location: &location(job),
-        bucket,
-        object_key,
+        bucket: object.bucket.as_str(),
+        object_key: object.key.as_str(),
         etag: &etag::to_client(etag),
         checksum: whole.map(|whole| whole.algorithm).zip(text.as_deref()),
         checksum_type: whole.map(|whole| whole.kind.as_str()),
@@ -341,16 +312,17 @@ pub(super) fn finished(
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_TYPE] {
         headers.remove(name);
     }
-    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    announce_encryption(&mut headers, job.call.store.policy.announce_encryption);
     Finished { headers, document }
 }
 
 /// URL of the object at the host that the client used.
 fn location(job: &Job<'_>) -> String {
-    let Place { bucket, object_key } = Place::of(job);
+    let object = job.object();
+    let bucket = object.bucket;
     let host = job.request.headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let (scheme, path) = (&job.parts.client_scheme, encode_path(object_key));
+    let (scheme, path) = (&job.services.client_scheme, object.key.encode());
     match job.request.address.style {
         AddressingStyle::Path => format!("{scheme}://{host}/{bucket}/{path}"),
         AddressingStyle::VirtualHost => format!("{scheme}://{host}/{path}"),

@@ -5,15 +5,17 @@
 //! to HEAD have no document. A client that may not list the source's bucket gets `AccessDenied`.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::{conditional, http_date};
 
 use crate::config::resolved::Access;
-use crate::execute::answer::{self, Backed};
-use crate::execute::source::{Found, Source};
-use crate::execute::{Job, Outcome};
+use crate::failure::{Failure, Outcome};
+use crate::objects::ObjectRef;
+use crate::objects::call::{Backed, failure_of};
+use crate::objects::read::{Found, Source};
+use crate::operations::Job;
 use crate::plan;
-use crate::respond::Failure;
 
 /// Headers about the source, and their names in a request for the source itself.
 const RENAMED: [(&str, HeaderName); 4] = [
@@ -35,30 +37,25 @@ const RENAMED: [(&str, HeaderName); 4] = [
     ),
 ];
 
-/// Headers of the source's SSE-C key in a request for the source itself.
-pub(crate) const CUSTOMER_KEY: [&str; 3] = [
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-customer-key",
-    "x-amz-server-side-encryption-customer-key-md5",
-];
-
 const REQUEST_PAYER: HeaderName = HeaderName::from_static("x-amz-request-payer");
-
-/// Most attempts at a copy whose source is replaced meanwhile.
-const ATTEMPTS: usize = 3;
-
-const VERSION_ID: &str = "x-amz-version-id";
 
 /// Source that the request names, with the headers that apply to it.
 pub(crate) fn source<'a>(job: &Job<'a>) -> Source<'a> {
-    let named = job.request.copy_source.as_ref();
-    let named = named.expect("requests for copies have a source");
+    let named = named(job);
     Source {
-        bucket: named.bucket.as_str(),
-        object_key: named.key.as_str(),
-        version: named.version_id.as_deref(),
+        object: ObjectRef {
+            bucket: &named.bucket,
+            key: &named.key,
+            version: named.version_id.as_deref(),
+        },
         headers: source_headers(&job.request.headers),
     }
+}
+
+/// Source that the request names.
+pub(crate) fn named<'a>(job: &Job<'a>) -> &'a CopySource {
+    let named = job.request.copy_source.as_ref();
+    named.expect("requests for copies have a source")
 }
 
 fn source_headers(client: &HeaderMap) -> HeaderMap {
@@ -74,31 +71,17 @@ fn source_headers(client: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Runs a copy, and repeats it if its source was replaced meanwhile, up to [`ATTEMPTS`] times.
-pub(crate) async fn unless_replaced<T, F>(mut attempt: impl FnMut() -> F) -> Outcome<T>
-where
-    F: Future<Output = Outcome<T>>,
-{
-    for _ in 1..ATTEMPTS {
-        match attempt().await {
-            Err(Failure::Replaced) => {}
-            outcome => return outcome,
-        }
-    }
-    attempt().await
-}
-
 /// Looks the source up, and refuses the copy if the client's conditions on it do not hold.
 pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
-    let request = source.request(job, Method::HEAD);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let request = source.request(&job.call, Method::HEAD);
+    let backed = job.call.send(request).await?;
     if !backed.status.is_success() {
         return Err(missing(job, source, backed).await);
     }
-    let found = Found::of(job, source, backed.headers)?;
+    let found = Found::of(&job.call, source, backed.headers)?;
     let modified = text(&found.headers, header::LAST_MODIFIED).and_then(http_date::parse);
     // Judged here: the client's conditions name ETags in a form that backends do not know.
-    let etag = etag(&found)?;
+    let etag = found.etag()?;
     if conditional::copy_source_holds(&job.request.headers, etag, modified)? {
         Ok(found)
     } else {
@@ -109,47 +92,12 @@ pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     }
 }
 
-/// ETag of the source as the backend returned it.
-pub(crate) fn etag(found: &Found) -> Outcome<&str> {
-    text(&found.headers, header::ETAG).ok_or(Failure::Unusable("an object without an ETag"))
-}
-
-/// Version of the source, if its bucket has versions.
-pub(crate) fn version(found: &Found) -> Option<&str> {
-    found.headers.get(VERSION_ID)?.to_str().ok()
-}
-
-/// Adds the version that was copied to the response headers.
-pub(crate) fn insert_version(headers: &mut HeaderMap, found: &Found) {
-    let version = version(found).and_then(|version| HeaderValue::try_from(version).ok());
-    if let Some(version) = version {
-        headers
-            .entry("x-amz-copy-source-version-id")
-            .or_insert(version);
-    }
-}
-
-/// Whether the source changed since it was looked up, which may explain a failed copy.
-pub(crate) async fn is_replaced(
-    job: &Job<'_>,
-    source: &Source<'_>,
-    found: &Found,
-) -> Outcome<bool> {
-    let request = source.request(job, Method::HEAD);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
-    let same = [header::ETAG, HeaderName::from_static(VERSION_ID)]
-        .iter()
-        .all(|name| backed.headers.get(name) == found.headers.get(name));
-    // A source that is gone counts as replaced: the next attempt reports its absence.
-    Ok(!backed.status.is_success() || !same)
-}
-
 async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure {
     // A HEAD of a delete marker's version gets 405 Method Not Allowed (S3 User Guide, "Working with
     // delete markers").
     let is_marker = backed.headers.contains_key("x-amz-delete-marker")
         || backed.status == StatusCode::METHOD_NOT_ALLOWED;
-    if is_marker && source.version.is_some() {
+    if is_marker && source.object.version.is_some() {
         return Failure::Refused(S3Error::new(
             ErrorCode::InvalidRequest,
             "The source of a copy request may not specifically refer to a delete marker by \
@@ -157,9 +105,12 @@ async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure 
         ));
     }
     if backed.status != StatusCode::NOT_FOUND {
-        return answer::refused(job, backed).await;
+        return failure_of(backed).await;
     }
-    let (bucket, object_key) = (source.bucket, Some(source.object_key));
+    let (bucket, object_key) = (
+        source.object.bucket.as_str(),
+        Some(source.object.key.as_str()),
+    );
     // Without the right to list, a missing key must look like a forbidden one.
     if !job.request.identity.may(Access::List, bucket, object_key) {
         return Failure::Refused(plan::access_denied(job.request.operation));
@@ -171,15 +122,15 @@ async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure 
 
 /// Repeats the lookup as a GET of one byte, whose response has an error document.
 async fn explain(job: &Job<'_>, source: &Source<'_>) -> Outcome<Failure> {
-    let mut request = source.request(job, Method::GET);
+    let mut request = source.request(&job.call, Method::GET);
     let first_byte = HeaderValue::from_static("bytes=0-0");
     request.headers.insert(header::RANGE, first_byte);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let backed = job.call.send(request).await?;
     if backed.status.is_success() {
         // The source exists now: the copy starts again.
         return Ok(Failure::Replaced);
     }
-    Ok(answer::refused(job, backed).await)
+    Ok(failure_of(backed).await)
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -189,25 +140,6 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_copy_whose_source_is_replaced_starts_again_a_few_times() {
-        for (replaced, starts) in [(0, 1), (2, 3), (9, 3)] {
-            let mut started = 0;
-            let outcome = unless_replaced(|| {
-                started += 1;
-                let outcome = if started > replaced {
-                    Ok(())
-                } else {
-                    Err(Failure::Replaced)
-                };
-                async { outcome }
-            })
-            .await;
-            assert_eq!(started, starts);
-            assert_eq!(outcome.is_ok(), replaced < starts);
-        }
-    }
 
     #[test]
     fn what_is_said_of_the_source_reaches_it_and_nothing_of_the_target_does() {

@@ -10,9 +10,11 @@ use http::header::{
 use http::{Method, Response};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-use super::{Job, Outcome, answer, payload};
 use crate::backend::Signature;
 use crate::body::outbound::ResponseBody;
+use crate::failure::Outcome;
+use crate::objects::call::client_headers;
+use crate::operations::{Job, payload};
 
 const CARRIED: [HeaderName; 3] = [
     ORIGIN,
@@ -31,17 +33,17 @@ pub(crate) async fn preflight(job: &Job<'_>) -> Outcome<Response<ResponseBody>> 
                        Access-Control-Request-Method are needed.";
         return Err(refusal(message).into());
     }
-    let mut request = answer::request_for(job, Method::OPTIONS);
+    let mut request = job.request_for(Method::OPTIONS);
     request.signature = Signature::None;
     for name in CARRIED {
         if let Some(value) = headers.get(&name) {
             request.headers.insert(name, value.clone());
         }
     }
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = job.call.expect_success(request).await?;
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = backed.status;
-    *response.headers_mut() = answer::client_headers(&backed.headers);
+    *response.headers_mut() = client_headers(&backed.headers);
     Ok(response)
 }
 

@@ -25,8 +25,8 @@ use s3proxy_protocol::address::{self, HostRules};
 use s3proxy_protocol::name::BucketName;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::answer;
 use crate::backend::{Backend, Request, Service, Signature};
+use crate::operations::service_at;
 
 /// How long an answer is remembered, which is how late a change of the rules may show.
 const KEPT: Duration = Duration::from_secs(5);
@@ -120,7 +120,7 @@ fn question(
 ) -> Option<(Question, Option<Service>)> {
     let host = parts.headers.get(HOST)?.to_str().ok()?;
     let address = address::address(hosts, host, parts.uri.path()).ok()?;
-    let service = answer::service_at(&address);
+    let service = service_at(&address);
     let question = Question {
         host: service
             .as_ref()

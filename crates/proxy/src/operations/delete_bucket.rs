@@ -21,14 +21,16 @@ use http::{Method, Response};
 use s3proxy_envelope::multipart::UploadName;
 use s3proxy_protocol::xml::listing::ListEntry;
 
-use super::multipart::bucket::{Bucket, parameter};
-use super::multipart::evidence::{Named, StateFolder};
-use super::multipart::staged::{folder_id, folders};
-use super::multipart::state::{forget, is_gone};
-use super::{BodySlot, Job, Outcome, answer, forward};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::StateBucket;
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::client_headers;
+use crate::operations::request_body::BodySlot;
+use crate::operations::{Job, forward};
+use crate::upload_state::bucket::{Bucket, parameter};
+use crate::upload_state::evidence::{Named, StateFolder};
+use crate::upload_state::staged::{folder_id, folders};
+use crate::upload_state::state::{forget, is_gone};
 
 /// Most states that are cleared in one request; the sweep handles buckets with more.
 const MOST_STATES: usize = 100_000;
@@ -63,17 +65,18 @@ enum Cleared {
 }
 
 fn is_not_empty(failure: &Failure) -> bool {
-    matches!(failure, Failure::Answer(answer) if answer.document.code == "BucketNotEmpty")
+    failure.is_backend_code("BucketNotEmpty")
 }
 
 async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
-    let name = job.request.bucket().unwrap_or_default();
+    let name = job.bucket().as_str();
     // This bucket may hold the state of uploads to any other.
-    if job.parts.policy.state_bucket == StateBucket::Named(name.to_owned()) {
+    if job.call.store.policy.state_bucket == StateBucket::Named(name.to_owned()) {
         return Ok(Cleared::Nothing);
     }
-    let bucket = Bucket::of(job, name);
-    let Some(states) = only_states(&bucket, &folders(&job.parts.policy.state_prefix)).await? else {
+    let bucket = Bucket::of(&job.call, name);
+    let Some(states) = only_states(&bucket, &folders(&job.call.store.policy.state_prefix)).await?
+    else {
         return Ok(Cleared::Nothing);
     };
     if states.is_empty() {
@@ -95,7 +98,7 @@ async fn uploads_of(
     bucket: &Bucket,
     states: &[ListEntry],
 ) -> Outcome<Option<Vec<UploadName>>> {
-    let prefix = &job.parts.policy.state_prefix;
+    let prefix = &job.call.store.policy.state_prefix;
     let ids = states
         .iter()
         .filter_map(|entry| folder_id(&entry.key, prefix));
@@ -166,13 +169,13 @@ async fn abort(job: &Job<'_>, bucket: &Bucket, uploads: Vec<UploadName>) -> Outc
         );
     }
     for hash in &hashes {
-        forget(job, hash);
+        forget(&job.services.uploads, hash);
     }
     Ok(())
 }
 
 fn is_no_such_key(failure: &Failure) -> bool {
-    matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchKey")
+    failure.is_backend_code("NoSuchKey")
 }
 
 /// Everything in the bucket, if that is upload state only and not too much.
@@ -197,12 +200,12 @@ async fn only_states(bucket: &Bucket, folders: &str) -> Outcome<Option<Vec<ListE
 
 async fn again(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     // Not through `forward`, which has used the client's body already.
-    let mut request = answer::request_for(job, Method::DELETE);
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let mut request = job.request_for(Method::DELETE);
+    request.query = job.query_for_backend();
+    request.headers = job.headers_for_backend()?;
+    let backed = job.call.expect_success(request).await?;
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = backed.status;
-    *response.headers_mut() = answer::client_headers(&backed.headers);
+    *response.headers_mut() = client_headers(&backed.headers);
     Ok(response)
 }

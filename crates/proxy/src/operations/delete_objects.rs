@@ -1,29 +1,29 @@
-//! DeleteObject and DeleteObjects: forwarded, with conditions mapped to stored terms.
+//! DeleteObjects: forwarded, with conditions mapped to stored terms.
 //!
 //! A batch is checked key by key. Keys that the client may not delete, or that belong to the
 //! proxy, never reach the backend; each gets its own `<Error>` in the response.
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use s3proxy_envelope::layout::{PlaintextLength, stored_length};
 use s3proxy_envelope::legacy::legacy_stored_length;
-use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::delete::{
     DeleteError, DeleteRequest, DeleteResult, ObjectIdentifier, delete_result, merge_delete_result,
 };
 
-use super::held::HeldMemory;
-use super::lookup::{self, Described, Listed};
-use super::stored::{self, Form};
-use super::{Job, Outcome, RawBody, answer, payload, versions};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Access;
 use crate::effective_name::is_state_key;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{client_headers, read_bounded};
+use crate::operations::held_body::HeldMemory;
+use crate::operations::listed_objects::{self, Described, Listed};
+use crate::operations::request_body::RawBody;
+use crate::operations::{Job, payload, version_support};
 use crate::plan::access_denied;
-use crate::respond::Failure;
 use crate::telemetry::audit::{BatchErrors, ObjectLine};
 
 /// Longest batch: 1000 keys of 1024 bytes, each byte escaped (`&#x26;`), with room for versions, ETags and
@@ -42,64 +42,6 @@ const MEMORY: HeldMemory = HeldMemory {
     per_byte: 2,
     besides: 0,
 };
-
-/// Condition on the size of the object to delete.
-const SIZE_CONDITION: &str = "x-amz-if-match-size";
-
-/// Handles DeleteObject.
-pub(crate) async fn delete_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let mut request = answer::request_for(job, Method::DELETE);
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
-    if let Some(version) = job.request.query.get("versionId") {
-        let object_key = job.request.object_key().unwrap_or_default();
-        versions::permit_deletion(job, object_key, version).await?;
-    }
-    if let Some(size) = size_condition(job)? {
-        let stored = stored_size(job, size).await?;
-        request
-            .headers
-            .insert(SIZE_CONDITION, HeaderValue::from(stored));
-    }
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let mut response = Response::new(ResponseBody::empty());
-    *response.status_mut() = backed.status;
-    *response.headers_mut() = answer::client_headers(&backed.headers);
-    response.headers_mut().remove(header::ETAG);
-    Ok(response)
-}
-
-fn size_condition(job: &Job<'_>) -> Outcome<Option<u64>> {
-    let Some(value) = job.request.headers.get(SIZE_CONDITION) else {
-        return Ok(None);
-    };
-    let size = value.to_str().ok().and_then(|text| text.parse().ok());
-    size.map(Some).ok_or_else(|| {
-        Failure::Refused(S3Error::new(
-            ErrorCode::InvalidArgument,
-            "x-amz-if-match-size must be a number of bytes.",
-        ))
-    })
-}
-
-/// Stored size that corresponds to a plaintext size: the object's form decides.
-async fn stored_size(job: &Job<'_>, size: u64) -> Outcome<u64> {
-    let mut request = answer::request_for(job, Method::HEAD);
-    request.query = answer::query_for_backend(job);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
-    if backed.status == StatusCode::NOT_FOUND {
-        // Whether this is an error depends on the deletion, whose response decides.
-        return Ok(size);
-    }
-    if !backed.status.is_success() {
-        return Err(answer::refused(job, backed).await);
-    }
-    match stored::form(&backed.headers, &job.parts.dek_tag)? {
-        Form::Sealed(_) => Ok(stored_length(PlaintextLength(size)).0),
-        Form::Legacy(_) => Ok(legacy_stored_length(PlaintextLength(size)).0),
-        Form::Plain => Ok(size),
-    }
-}
 
 /// Handles DeleteObjects.
 pub(crate) async fn delete_objects(
@@ -166,7 +108,7 @@ async fn send(job: &Job<'_>, batch: &DeleteRequest) -> Outcome<Sent> {
             }
             Err(failure) if sent.results.is_empty() => return Err(failure),
             Err(failure) => {
-                let (code, message) = versions::batch_error(&failure);
+                let (code, message) = version_support::batch_error(&failure);
                 let left = batch.objects.get(next..).unwrap_or_default();
                 sent.undone = left
                     .iter()
@@ -181,16 +123,16 @@ async fn send(job: &Job<'_>, batch: &DeleteRequest) -> Outcome<Sent> {
 }
 
 async fn send_part(job: &Job<'_>, markup: String) -> Outcome<(HeaderMap, Bytes)> {
-    let mut request = answer::request_for(job, Method::POST);
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
+    let mut request = job.request_for(Method::POST);
+    request.query = job.query_for_backend();
+    request.headers = job.headers_for_backend()?;
     request.body = RequestBody::Held(Bytes::from(markup));
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    let backed = job.call.expect_success(request).await?;
+    let text = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     if DeleteResult::parse(&text).is_err() {
         return Err(Failure::Unusable("a DeleteResult that is not S3's"));
     }
-    Ok((answer::client_headers(&backed.headers), text))
+    Ok((client_headers(&backed.headers), text))
 }
 
 fn not_deleted(object: &ObjectIdentifier, code: &str, message: &str) -> DeleteError {
@@ -245,7 +187,7 @@ async fn remove_unknown_versions(job: &Job<'_>, batch: &mut DeleteRequest) -> Ve
     let mut judged = stream::iter(objects)
         .map(|object| with_known_version(job, object))
         // `buffered` keeps the order of the client's request.
-        .buffered(job.parts.policy.lookup_concurrency.get());
+        .buffered(job.call.store.policy.lookup_concurrency.get());
     let mut errors = Vec::new();
     while let Some(judged) = judged.next().await {
         match judged {
@@ -260,26 +202,25 @@ async fn with_known_version(
     job: &Job<'_>,
     object: ObjectIdentifier,
 ) -> Result<ObjectIdentifier, DeleteError> {
-    let object_key = object.key.as_str();
     let permitted = match object.version_id.as_deref() {
-        Some(version) => versions::permit_deletion(job, object_key, version).await,
+        Some(version) => version_support::permit_deletion(job, &object.key, version).await,
         None => Ok(()),
     };
     let Err(failure) = permitted else {
         return Ok(object);
     };
-    let (code, message) = versions::batch_error(&failure);
+    let (code, message) = version_support::batch_error(&failure);
     Err(not_deleted(&object, &code, &message))
 }
 
 /// Removes objects that the client may not delete, and those that belong to the proxy.
 fn remove_refused(job: &Job<'_>, batch: &mut DeleteRequest) -> Vec<DeleteError> {
-    let bucket = job.request.bucket().unwrap_or_default();
+    let bucket = job.bucket().as_str();
     let identity = &job.request.identity;
     let mut errors = Vec::new();
     batch.objects.retain(|object| {
         let object_key = object.key.as_str();
-        let granted = !is_state_key(object_key, &job.parts.policy.state_prefix)
+        let granted = !is_state_key(object_key, &job.call.store.policy.state_prefix)
             && identity.may(Access::Delete, bucket, Some(object_key));
         if !granted {
             let refusal = access_denied(job.request.operation);
@@ -303,7 +244,7 @@ async fn map_conditions(job: &Job<'_>, batch: &mut DeleteRequest) {
             etag: None,
             size,
         };
-        let stored = match lookup::describe(job, &listed).await {
+        let stored = match listed_objects::describe(job, &listed).await {
             Ok(Described::Sealed(_)) => stored_length(PlaintextLength(size)),
             Ok(Described::Legacy(_)) => legacy_stored_length(PlaintextLength(size)),
             // After a failed lookup the size is sent as given, in plaintext terms. A sealed object

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::{AnswerDocument, Kind, Operation, RequestDocument};
-use s3proxy_protocol::xml::restore::{RestoreRequest, restore_request};
 
-use super::answer::{self, Backed};
-use super::held::{HeldMemory, HeldShare};
-use super::sub_resource::{self, Permission};
-use super::{BodySlot, Job, Outcome, payload};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
+use crate::failure::Outcome;
+use crate::objects::call::{Backed, client_headers};
+use crate::operations::held_body::{HeldMemory, HeldShare};
+use crate::operations::request_body::BodySlot;
+use crate::operations::sub_resource_support::{self, Permission};
+use crate::operations::{Job, payload, restore_object};
 
 /// Longest body of a forwarded request, in bytes; S3's largest (DeleteObjects, lifecycle rules)
 /// stay below.
@@ -30,21 +31,21 @@ const MEMORY: HeldMemory = HeldMemory {
 
 /// Forwards the request, and relays the response.
 pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Response<ResponseBody>> {
-    if sub_resource::permission(job).await? == Permission::AlreadyAbsent {
+    if sub_resource_support::permission(job).await? == Permission::AlreadyAbsent {
         let mut response = Response::new(ResponseBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     }
-    let mut request = answer::request_for(job, job.request.method.clone());
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
+    let mut request = job.request_for(job.request.method.clone());
+    request.query = job.query_for_backend();
+    request.headers = job.headers_for_backend()?;
     // Declared before the branch: the memory is accounted for until the backend has responded.
     let _share;
     if let Some((document, share)) = document(job, body).await? {
         request.body = RequestBody::Held(document);
         _share = share;
     }
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = job.call.expect_success(request).await?;
     match job.request.operation.answer_document() {
         AnswerDocument::Nothing => {
             let mut response = without_body(&backed);
@@ -79,8 +80,7 @@ async fn document(
         share = Some(held.share);
     }
     if job.request.operation.kind() == Kind::RestoreObject {
-        // SELECT would evaluate a query on ciphertext.
-        refuse_select(&received)?;
+        restore_object::refuse_select(&received)?;
     }
     let written = expected.written_anew(&received, headers)?;
     Ok((!written.is_empty()).then(|| (Bytes::from(written), share)))
@@ -90,7 +90,7 @@ async fn document(
 fn without_body(backed: &Backed) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = backed.status;
-    *response.headers_mut() = answer::client_headers(&backed.headers);
+    *response.headers_mut() = client_headers(&backed.headers);
     // Some servers give the object's, in stored terms; S3 gives none with these operations.
     response.headers_mut().remove(header::ETAG);
     response
@@ -109,11 +109,11 @@ async fn relayed(
     expected: AnswerDocument,
 ) -> Outcome<Response<ResponseBody>> {
     let mut response = without_body(&backed);
-    let Some(text) = sub_resource::read_answer(job, backed, expected).await? else {
+    let Some(text) = sub_resource_support::read_answer(job, backed, expected).await? else {
         return Err(unknown(job).into());
     };
     // A document of the right kind proves that the backend supports the sub-resource.
-    job.parts.sub_resources.learn(job.request.operation);
+    job.services.sub_resources.learn(job.request.operation);
     let headers = response.headers_mut();
     if !headers.contains_key(header::CONTENT_TYPE) {
         let xml = HeaderValue::from_static("application/xml");
@@ -131,15 +131,4 @@ fn unknown(job: &Job<'_>) -> S3Error {
             job.request.operation.as_str()
         ),
     )
-}
-
-fn refuse_select(document: &[u8]) -> Result<(), S3Error> {
-    match restore_request(document) {
-        Ok(RestoreRequest::Archive) => Ok(()),
-        Ok(RestoreRequest::Select) => Err(S3Error::new(
-            ErrorCode::NotImplemented,
-            "A restore with SELECT cannot work on sealed data; restore the object itself.",
-        )),
-        Err(error) => Err(S3Error::new(ErrorCode::MalformedXML, error.to_string())),
-    }
 }

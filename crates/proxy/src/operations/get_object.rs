@@ -15,28 +15,25 @@ use s3proxy_envelope::layout;
 use s3proxy_protocol::range::ByteRange;
 use s3proxy_protocol::{conditional, etag, http_date};
 
-use super::delivery::{Asked, Delivery, Parts, header_value, respond};
-use super::plaintext_headers;
-use super::source::{self, Arrived, Found, Legacy, Sealed, Source};
-use super::stored::{self, Form};
-use super::{Job, Outcome, answer};
 use crate::backend::Request;
 use crate::body::outbound::{Content, ResponseBody};
+use crate::failure::{Failure, Outcome};
 use crate::keys::legacy::LegacyEnvelope;
-use crate::respond::Failure;
+use crate::objects::call::{client_headers, failure_of};
+use crate::objects::delivery::{Delivery, PartStructure, RequestedPortion, header_value};
+use crate::objects::plaintext_headers;
+use crate::objects::read::{self, Arrived, Found, Legacy, Sealed, Source};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::stored::{self, Form};
+use crate::operations::Job;
+use crate::operations::plaintext_response::{requested_portion, respond, wants_checksum};
 use crate::telemetry::metrics;
 
 /// Handles GetObject.
 pub(crate) async fn get_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let asked = Asked::of(job)?;
-    let source = source::own(job)?;
-    for _ in 1..source::READS {
-        match read(job, &source, asked).await {
-            Err(Failure::Replaced) => {}
-            outcome => return outcome,
-        }
-    }
-    read(job, &source, asked).await
+    let requested = requested_portion(job)?;
+    let source = job.source()?;
+    retry_replaced(|| read(job, &source, requested)).await
 }
 
 /// The first request to the backend.
@@ -48,8 +45,12 @@ enum Step {
     Head,
 }
 
-async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Response<ResponseBody>> {
-    let step = first_step(job, source, asked);
+async fn read(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    requested: RequestedPortion,
+) -> Outcome<Response<ResponseBody>> {
+    let step = first_step(job, source, requested);
     let mut request = first_request(job, source, Method::GET);
     match &step {
         Step::GetAll => {}
@@ -58,11 +59,11 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         }
         Step::Head => request.method = Method::HEAD,
     }
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let backed = job.call.send(request).await?;
     let (found, arrived) = match backed.status {
         // A 200 to a range request brings the whole object; `Arrived` knows its bytes.
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-            let found = Found::of(job, source, backed.headers)?;
+            let found = Found::of(&job.call, source, backed.headers)?;
             let arrived = match step {
                 Step::GetAll | Step::GetRange(_) => Some(Arrived::of(&found.headers, backed.body)?),
                 Step::Head => None,
@@ -71,44 +72,44 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         }
         // The guess lies beyond the stored bytes. The response needs the plaintext's length, and a
         // plain object may contain the requested range: the guess was made for a sealed one.
-        StatusCode::RANGE_NOT_SATISFIABLE => (source::describe(job, source).await?, None),
+        StatusCode::RANGE_NOT_SATISFIABLE => (read::describe(&job.call, source).await?, None),
         StatusCode::NOT_MODIFIED => return Ok(not_modified(job, source, &backed.headers).await),
-        _ => return Err(answer::refused(job, backed).await),
+        _ => return Err(failure_of(backed).await),
     };
-    let asked = as_it_applies(job, asked, &found.headers);
+    let requested = as_it_applies(job, requested, &found.headers);
     match &found.form {
-        Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked, arrived).await,
-        Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked, arrived).await,
+        Form::Sealed(envelope) => sealed(job, source, &found, envelope, requested, arrived).await,
+        Form::Legacy(envelope) => legacy(job, source, &found, envelope, requested, arrived).await,
         // Only a GET without range fits a plain object: a range was computed for a sealed one.
-        Form::Plain => match (asked, step, arrived) {
-            (Asked::Whole, Step::GetAll, Some(arrived)) => {
-                stored::permit_plain(job, source.bucket, source.object_key)?;
+        Form::Plain => match (requested, step, arrived) {
+            (RequestedPortion::Whole, Step::GetAll, Some(arrived)) => {
+                stored::permit_plain(&job.call, source.object)?;
                 check_length(&found.headers)?;
                 metrics::plaintext_read();
                 let body = ResponseBody::from(Content::Passing(Box::new(arrived.body)));
                 Ok(respond_as_it_is(job, StatusCode::OK, &found.headers, body))
             }
-            _ => plain(job, source, &found, asked).await,
+            _ => plain(job, source, &found, requested).await,
         },
     }
 }
 
-fn first_step(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Step {
+fn first_step(job: &Job<'_>, source: &Source<'_>, requested: RequestedPortion) -> Step {
     let key = source.layout_key();
-    let known = job.parts.layouts.recall(&key);
-    let known = known.and_then(|known| known.stretch(asked));
+    let known = job.call.store.layouts.recall(&key);
+    let known = known.and_then(|known| known.stretch(requested));
     match (
-        asked,
-        known.or_else(|| job.parts.verified.stretch(&key, asked)),
+        requested,
+        known.or_else(|| job.call.store.verified.stretch(&key, requested)),
     ) {
-        (Asked::Whole, _) => Step::GetAll,
-        (Asked::Range(_) | Asked::Part(_), Some((first, last))) => {
+        (RequestedPortion::Whole, _) => Step::GetAll,
+        (RequestedPortion::Range(_) | RequestedPortion::Part(_), Some((first, last))) => {
             Step::GetRange(format!("bytes={first}-{last}"))
         }
-        (Asked::Range(range), None) => Step::GetRange(guessed_range(range)),
+        (RequestedPortion::Range(range), None) => Step::GetRange(guessed_range(range)),
         // The position of a part cannot be guessed, and a GET without range would transfer most of
         // a large object in vain.
-        (Asked::Part(_), None) => Step::Head,
+        (RequestedPortion::Part(_), None) => Step::Head,
     }
 }
 
@@ -127,31 +128,35 @@ fn guessed_range(range: ByteRange) -> String {
 }
 
 /// The client's request, for the whole object.
-pub(super) fn first_request(job: &Job<'_>, source: &Source<'_>, method: Method) -> Request {
-    let mut request = source.request(job, method);
-    request.query = answer::query_for_backend(job);
+pub(crate) fn first_request(job: &Job<'_>, source: &Source<'_>, method: Method) -> Request {
+    let mut request = source.request(&job.call, method);
+    request.query = job.query_for_backend();
     request.query.retain(|(name, _)| name != "partNumber");
     request
 }
 
 /// Drops a range whose `If-Range` does not hold for this state of the object. The proxy judges it
 /// itself: not every backend supports it (RFC 9110, section 13.1.5).
-pub(super) fn as_it_applies(job: &Job<'_>, asked: Asked, seen: &HeaderMap) -> Asked {
+pub(crate) fn as_it_applies(
+    job: &Job<'_>,
+    requested: RequestedPortion,
+    seen: &HeaderMap,
+) -> RequestedPortion {
     let text = |name| {
         seen.get(name)
             .and_then(|value: &HeaderValue| value.to_str().ok())
     };
     let condition = job.request.headers.get(header::IF_RANGE);
-    let (Asked::Range(_), Some(condition)) = (asked, condition) else {
-        return asked;
+    let (RequestedPortion::Range(_), Some(condition)) = (requested, condition) else {
+        return requested;
     };
     let etag = text(header::ETAG).map(etag::to_client).unwrap_or_default();
     let modified = text(header::LAST_MODIFIED).and_then(http_date::parse);
     let condition = condition.to_str().unwrap_or_default();
     if conditional::if_range_holds(condition, &etag, modified) {
-        asked
+        requested
     } else {
-        Asked::Whole
+        RequestedPortion::Whole
     }
 }
 
@@ -160,22 +165,22 @@ async fn sealed(
     source: &Source<'_>,
     found: &Found,
     envelope: &Envelope,
-    asked: Asked,
+    requested: RequestedPortion,
     arrived: Option<Arrived>,
 ) -> Outcome<Response<ResponseBody>> {
     let length = found.length.0;
-    asked.check(length)?;
-    let dek = source::unwrap(job, source, envelope).await?;
+    requested.check(length)?;
+    let dek = read::unwrap(&job.call, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
-    let sealed = Sealed::new(job, source, found, envelope, dek).await?;
-    let delivery = Delivery::of(asked, length, sealed.parts())?;
+    let sealed = Sealed::new(&job.call, source, found, envelope, dek).await?;
+    let delivery = Delivery::of(requested, length, sealed.parts())?;
 
-    let mut headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let mut headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
     if let Some(private) = &private {
-        plaintext_headers::replace_user_metadata(job, &mut headers, private)?;
+        plaintext_headers::replace_user_metadata(&job.call, &mut headers, private)?;
     }
-    if plaintext_headers::wants_checksum(job) {
-        plaintext_headers::add_checksums(&mut headers, asked, private.as_ref(), sealed.seal());
+    if wants_checksum(job) {
+        plaintext_headers::add_checksums(&mut headers, requested, private.as_ref(), sealed.seal());
     }
     // An empty part of a non-empty object needs no bytes. An empty object is still read: its only
     // chunk authenticates that nothing was cut off.
@@ -194,13 +199,13 @@ async fn legacy(
     source: &Source<'_>,
     found: &Found,
     envelope: &LegacyEnvelope,
-    asked: Asked,
+    requested: RequestedPortion,
     arrived: Option<Arrived>,
 ) -> Outcome<Response<ResponseBody>> {
-    let legacy = Legacy::new(job, source, found, envelope).await?;
+    let legacy = Legacy::new(&job.call, source, found, envelope).await?;
     let length = found.length.0;
-    let delivery = Delivery::of(asked, length, Parts::None)?;
-    let headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let delivery = Delivery::of(requested, length, PartStructure::None)?;
+    let headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
     let body = legacy.read(delivery.range(length), arrived).await?;
     let body = ResponseBody::from(Content::Legacy(Box::new(body)));
     Ok(respond(headers, delivery, length, body))
@@ -212,28 +217,28 @@ async fn plain(
     job: &Job<'_>,
     source: &Source<'_>,
     found: &Found,
-    asked: Asked,
+    requested: RequestedPortion,
 ) -> Outcome<Response<ResponseBody>> {
-    stored::permit_plain(job, source.bucket, source.object_key)?;
-    let mut request = source::pinned_request(job, source, found, None);
+    stored::permit_plain(&job.call, source.object)?;
+    let mut request = read::pinned_request(&job.call, source, found, None);
     request.query.extend(
-        answer::query_for_backend(job)
+        job.query_for_backend()
             .into_iter()
             .filter(|(name, _)| name != "versionId" && name != "partNumber"),
     );
-    match asked {
-        Asked::Whole => {}
-        Asked::Range(_) => {
+    match requested {
+        RequestedPortion::Whole => {}
+        RequestedPortion::Range(_) => {
             if let Some(range) = job.request.headers.get(header::RANGE) {
                 request.headers.insert(header::RANGE, range.clone());
             }
         }
-        Asked::Part(number) => {
+        RequestedPortion::Part(number) => {
             let number = number.get().to_string();
             request.query.push(("partNumber".to_owned(), Some(number)));
         }
     }
-    let backed = source::send_pinned(job, found, request).await?;
+    let backed = read::send_pinned(&job.call, found, request).await?;
     check_length(&backed.headers)?;
     metrics::plaintext_read();
     let body = ResponseBody::from(Content::Passing(Box::new(backed.body)));
@@ -249,14 +254,14 @@ fn check_length(headers: &HeaderMap) -> Outcome<()> {
 }
 
 /// Response for an object that is not sealed, with the backend's length and range.
-pub(super) fn respond_as_it_is(
+pub(crate) fn respond_as_it_is(
     job: &Job<'_>,
     status: StatusCode,
     seen: &HeaderMap,
     body: ResponseBody,
 ) -> Response<ResponseBody> {
-    let mut headers = answer::client_headers(seen);
-    stored::remove_envelope(&mut headers, &job.parts.dek_tag);
+    let mut headers = client_headers(seen);
+    stored::remove_envelope(&mut headers, &job.call.store.dek_tag);
     for name in [header::CONTENT_LENGTH, header::CONTENT_RANGE] {
         if let Some(value) = seen.get(&name) {
             headers.insert(name, value.clone());
@@ -269,18 +274,18 @@ pub(super) fn respond_as_it_is(
 }
 
 /// A 304 opens no envelope, so that it can vouch for no user metadata and has none.
-pub(super) async fn not_modified(
+pub(crate) async fn not_modified(
     job: &Job<'_>,
     source: &Source<'_>,
     answered: &HeaderMap,
 ) -> Response<ResponseBody> {
-    let mut headers = answer::client_headers(answered);
+    let mut headers = client_headers(answered);
     if let Some(current) = headers.remove(header::ETAG)
         && let Some(etag) = clients_etag(job, source, current).await
     {
         headers.insert(header::ETAG, etag);
     }
-    stored::remove_envelope(&mut headers, &job.parts.dek_tag);
+    stored::remove_envelope(&mut headers, &job.call.store.dek_tag);
     plaintext_headers::remove_user_metadata(&mut headers);
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -304,7 +309,9 @@ async fn clients_etag(
     if let Some(named) = named_etag(&job.request.headers, text) {
         return Some(named);
     }
-    let found = source::describe(job, &source.unconditional()).await.ok()?;
+    let found = read::describe(&job.call, &source.unconditional())
+        .await
+        .ok()?;
     if found.headers.get(header::ETAG) != Some(&current) {
         return None;
     }
@@ -315,8 +322,8 @@ async fn clients_etag(
 }
 
 /// The one in `If-None-Match` that the backend found to match.
-fn named_etag(asked: &HeaderMap, current: &str) -> Option<HeaderValue> {
-    let list = asked.get(header::IF_NONE_MATCH)?.to_str().ok()?;
+fn named_etag(requested: &HeaderMap, current: &str) -> Option<HeaderValue> {
+    let list = requested.get(header::IF_NONE_MATCH)?.to_str().ok()?;
     let mut known = list
         .split(',')
         // If-None-Match compares weakly (RFC 9110, section 13.1.2).

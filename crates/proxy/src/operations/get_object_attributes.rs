@@ -1,7 +1,7 @@
 //! `GetObjectAttributes` in plaintext terms.
 //!
 //! For a sealed object the answer is made here, from a HEAD and, where parts or a checksum are
-//! asked for, from the seal: so it works before backends that do not know the operation. An object
+//! requested for, from the seal: so it works before backends that do not know the operation. An object
 //! that is not sealed is the backend's to describe. Parts go by the numbers
 //! that they were uploaded under, as for `partNumber`.
 
@@ -15,12 +15,14 @@ use s3proxy_protocol::xml::attributes::{
     AttributesAnswer, ObjectAttribute, ObjectAttributes, ObjectPart, ObjectParts, ObjectPartsPage,
 };
 
-use super::plaintext_headers::{self, Checksums};
-use super::source::{self, Found, Source};
-use super::stored::{self, Form};
-use super::{Job, Outcome, answer};
 use crate::body::outbound::{Content, ResponseBody};
-use crate::respond::Failure;
+use crate::failure::Outcome;
+use crate::objects::call::client_headers;
+use crate::objects::plaintext_headers::{self, Checksums};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::stored::{self, Form};
+use crate::operations::Job;
 
 const MAX_PARTS: &str = "x-amz-max-parts";
 const PART_NUMBER_MARKER: &str = "x-amz-part-number-marker";
@@ -40,18 +42,12 @@ const PASSED: &[&str] = &[
 pub(crate) async fn get_object_attributes(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let wanted = ObjectAttributes::parse(&job.request.headers)?;
     let page = PageRequest::of(&job.request.headers)?;
-    let mut source = source::own(job)?;
+    let mut source = job.source()?;
     // The source is described by a HEAD, which does not have these headers.
     for name in [MAX_PARTS, PART_NUMBER_MARKER, "x-amz-object-attributes"] {
         source.headers.remove(name);
     }
-    for _ in 1..source::READS {
-        match describe(job, &source, &wanted, page).await {
-            Err(Failure::Replaced) => {}
-            outcome => return outcome,
-        }
-    }
-    describe(job, &source, &wanted, page).await
+    retry_replaced(|| describe(job, &source, &wanted, page)).await
 }
 
 async fn describe(
@@ -60,7 +56,7 @@ async fn describe(
     wanted: &ObjectAttributes,
     page: PageRequest,
 ) -> Outcome<Response<ResponseBody>> {
-    let found = source::describe(job, source).await?;
+    let found = read::describe(&job.call, source).await?;
     match &found.form {
         Form::Sealed(envelope) => {
             let document = sealed(job, source, &found, envelope, wanted, page).await?;
@@ -68,14 +64,14 @@ async fn describe(
         }
         Form::Legacy(envelope) => {
             // The key is not needed: unwrapping proves that the object may be read here.
-            source::unwrap_legacy(job, source, envelope).await?;
+            read::unwrap_legacy(&job.call, source, envelope).await?;
             Ok(respond(
                 &found.headers,
                 render(job, &found, wanted, None, None),
             ))
         }
         Form::Plain => {
-            stored::permit_plain(job, source.bucket, source.object_key)?;
+            stored::permit_plain(&job.call, source.object)?;
             plain(job).await
         }
     }
@@ -83,11 +79,11 @@ async fn describe(
 
 /// Forwards the request for an object that is not sealed.
 async fn plain(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let mut request = answer::request_for(job, Method::GET);
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let mut headers = answer::client_headers(&backed.headers);
+    let mut request = job.request_for(Method::GET);
+    request.query = job.query_for_backend();
+    request.headers = job.headers_for_backend()?;
+    let backed = job.call.expect_success(request).await?;
+    let mut headers = client_headers(&backed.headers);
     if let Some(length) = backed.headers.get(header::CONTENT_LENGTH) {
         headers.insert(header::CONTENT_LENGTH, length.clone());
     }
@@ -109,10 +105,10 @@ async fn sealed(
     let needs_seal = found.has_seal(envelope)
         && (wants_checksum || wanted.contains(ObjectAttribute::ObjectParts));
     // Authenticates the envelope: an altered one, or another object's, does not unwrap.
-    let dek = source::unwrap(job, source, envelope).await?;
+    let dek = read::unwrap(&job.call, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let layout = if needs_seal {
-        Some(source::layout(job, source, found, envelope, &dek).await?)
+        Some(read::layout(&job.call, source, found, envelope, &dek).await?)
     } else {
         None
     };
@@ -138,7 +134,7 @@ fn render(
     checksum: Option<&(ChecksumAlgorithm, ChecksumValue, &'static str)>,
     parts: Option<ObjectParts<'_>>,
 ) -> String {
-    let headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let answer = AttributesAnswer {
         etag: text("etag").map(|etag| etag.trim_matches('"')),
@@ -173,7 +169,7 @@ impl PageRequest {
         Ok(Self {
             marker: number(headers, PART_NUMBER_MARKER)?.unwrap_or(0),
             max_parts: number(headers, MAX_PARTS)?
-                .map_or(PARTS_PER_PAGE, |asked| asked.min(PARTS_PER_PAGE)),
+                .map_or(PARTS_PER_PAGE, |requested| requested.min(PARTS_PER_PAGE)),
         })
     }
 
@@ -224,7 +220,7 @@ fn number(headers: &HeaderMap, name: &str) -> Result<Option<u32>, S3Error> {
 
 fn respond(seen: &HeaderMap, document: String) -> Response<ResponseBody> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &answer::client_headers(seen) {
+    for (name, value) in &client_headers(seen) {
         if PASSED.contains(&name.as_str()) || header_rules::is_cors(name) {
             headers.append(name.clone(), value.clone());
         }

@@ -11,46 +11,47 @@
 use http::{Method, Response, StatusCode};
 use s3proxy_envelope::header::{Envelope, Layout};
 
-use super::delivery::{Asked, Delivery, Parts, respond};
-use super::get_object::{as_it_applies, first_request, not_modified, respond_as_it_is};
-use super::plaintext_headers;
-use super::source::{self, Found, Source};
-use super::stored::{self, Form};
-use super::{Job, Outcome, answer};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Metadata;
+use crate::failure::{Failure, Outcome};
 use crate::keys::legacy::LegacyEnvelope;
-use crate::respond::Failure;
+use crate::objects::call::{client_headers, failure_of};
+use crate::objects::delivery::{Delivery, PartStructure, RequestedPortion};
+use crate::objects::plaintext_headers;
+use crate::objects::read::{self, Found, Source};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::stored::{self, Form};
+use crate::operations::Job;
+use crate::operations::get_object::{as_it_applies, first_request, not_modified, respond_as_it_is};
+use crate::operations::plaintext_response::{requested_portion, respond, wants_checksum};
 
 /// Handles HeadObject.
 pub(crate) async fn head_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let asked = Asked::of(job)?;
-    let source = source::own(job)?;
-    for _ in 1..source::READS {
-        match head(job, &source, asked).await {
-            Err(Failure::Replaced) => {}
-            outcome => return outcome,
-        }
-    }
-    head(job, &source, asked).await
+    let requested = requested_portion(job)?;
+    let source = job.source()?;
+    retry_replaced(|| head(job, &source, requested)).await
 }
 
-async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Response<ResponseBody>> {
+async fn head(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    requested: RequestedPortion,
+) -> Outcome<Response<ResponseBody>> {
     let request = first_request(job, source, Method::HEAD);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let backed = job.call.send(request).await?;
     match backed.status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
         StatusCode::NOT_MODIFIED => return Ok(not_modified(job, source, &backed.headers).await),
-        _ => return Err(answer::refused(job, backed).await),
+        _ => return Err(failure_of(backed).await),
     }
-    let found = Found::of(job, source, backed.headers)?;
-    let asked = as_it_applies(job, asked, &found.headers);
+    let found = Found::of(&job.call, source, backed.headers)?;
+    let requested = as_it_applies(job, requested, &found.headers);
     match &found.form {
-        Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked).await,
-        Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked),
+        Form::Sealed(envelope) => sealed(job, source, &found, envelope, requested).await,
+        Form::Legacy(envelope) => legacy(job, source, &found, envelope, requested),
         Form::Plain => {
-            stored::permit_plain(job, source.bucket, source.object_key)?;
-            plain(job, source, found, asked).await
+            stored::permit_plain(&job.call, source.object)?;
+            plain(job, source, found, requested).await
         }
     }
 }
@@ -60,55 +61,55 @@ async fn sealed(
     source: &Source<'_>,
     found: &Found,
     envelope: &Envelope,
-    asked: Asked,
+    requested: RequestedPortion,
 ) -> Outcome<Response<ResponseBody>> {
     let length = found.length.0;
-    asked.check(length)?;
-    let wants_checksum = plaintext_headers::wants_checksum(job);
+    requested.check(length)?;
+    let wants_checksum = wants_checksum(job);
     let needs_seal = found.has_seal(envelope)
-        && match asked {
-            Asked::Whole => wants_checksum,
-            Asked::Range(_) => false,
-            Asked::Part(_) => true,
+        && match requested {
+            RequestedPortion::Whole => wants_checksum,
+            RequestedPortion::Range(_) => false,
+            RequestedPortion::Part(_) => true,
         };
-    let mut headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let mut headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
     let (private, layout) = if needs_seal || needs_data_key(job, envelope) {
-        let dek = source::unwrap(job, source, envelope).await?;
+        let dek = read::unwrap(&job.call, source, envelope).await?;
         let private = plaintext_headers::private_map(source, envelope, &dek)?;
         let layout = if needs_seal {
-            Some(source::layout(job, source, found, envelope, &dek).await?)
+            Some(read::layout(&job.call, source, found, envelope, &dek).await?)
         } else {
             None
         };
         (private, layout)
     } else {
-        source::check(job, source, envelope)?;
+        read::check(&job.call, source, envelope)?;
         (None, None)
     };
     if let Some(private) = &private {
-        plaintext_headers::replace_user_metadata(job, &mut headers, private)?;
+        plaintext_headers::replace_user_metadata(&job.call, &mut headers, private)?;
     }
     let seal = layout.as_ref().and_then(|layout| layout.seal());
     if wants_checksum {
-        plaintext_headers::add_checksums(&mut headers, asked, private.as_ref(), seal);
+        plaintext_headers::add_checksums(&mut headers, requested, private.as_ref(), seal);
     }
     let parts = match (envelope.layout, seal) {
-        (Layout::Single, _) => Parts::None,
-        (Layout::Multipart, None) => Parts::One,
-        (Layout::Multipart, Some(seal)) => Parts::Listed(seal),
+        (Layout::Single, _) => PartStructure::None,
+        (Layout::Multipart, None) => PartStructure::One,
+        (Layout::Multipart, Some(seal)) => PartStructure::Listed(seal),
     };
-    let delivery = Delivery::of(asked, length, parts)?;
+    let delivery = Delivery::of(requested, length, parts)?;
     Ok(respond(headers, delivery, length, ResponseBody::empty()))
 }
 
 /// Whether the response needs the data key: for the private map, or to be sure that the object has
 /// none. An envelope whose map was removed does not unwrap, since the binding covers the flags.
 fn needs_data_key(job: &Job<'_>, envelope: &Envelope) -> bool {
-    let may_miss_metadata = match job.parts.policy.metadata {
+    let may_miss_metadata = match job.call.store.policy.metadata {
         Metadata::Sealed => true,
         Metadata::Plain => false,
     };
-    envelope.private.is_some() || may_miss_metadata || plaintext_headers::wants_checksum(job)
+    envelope.private.is_some() || may_miss_metadata || wants_checksum(job)
 }
 
 /// Serves an object in a legacy format, whose length follows from the stored length.
@@ -117,11 +118,11 @@ fn legacy(
     source: &Source<'_>,
     found: &Found,
     envelope: &LegacyEnvelope,
-    asked: Asked,
+    requested: RequestedPortion,
 ) -> Outcome<Response<ResponseBody>> {
-    source::check_legacy(job, source, envelope)?;
-    let headers = plaintext_headers::sealed_headers(job, &found.headers);
-    let delivery = Delivery::of(asked, found.length.0, Parts::None)?;
+    read::check_legacy(&job.call, source, envelope)?;
+    let headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
+    let delivery = Delivery::of(requested, found.length.0, PartStructure::None)?;
     let body = ResponseBody::empty();
     Ok(respond(headers, delivery, found.length.0, body))
 }
@@ -130,24 +131,24 @@ async fn plain(
     job: &Job<'_>,
     source: &Source<'_>,
     found: Found,
-    asked: Asked,
+    requested: RequestedPortion,
 ) -> Outcome<Response<ResponseBody>> {
     let length = found.length.0;
-    let number = match asked {
-        Asked::Part(number) => number,
-        Asked::Whole | Asked::Range(_) => {
-            let mut headers = answer::client_headers(&found.headers);
-            stored::remove_envelope(&mut headers, &job.parts.dek_tag);
-            let delivery = Delivery::of(asked, length, Parts::None)?;
+    let number = match requested {
+        RequestedPortion::Part(number) => number,
+        RequestedPortion::Whole | RequestedPortion::Range(_) => {
+            let mut headers = client_headers(&found.headers);
+            stored::remove_envelope(&mut headers, &job.call.store.dek_tag);
+            let delivery = Delivery::of(requested, length, PartStructure::None)?;
             return Ok(respond(headers, delivery, length, ResponseBody::empty()));
         }
     };
     let mut request = first_request(job, source, Method::HEAD);
     let number = number.get().to_string();
     request.query.push(("partNumber".to_owned(), Some(number)));
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = job.call.expect_success(request).await?;
     // The object may have been replaced by a sealed one.
-    match stored::form(&backed.headers, &job.parts.dek_tag)? {
+    match stored::form(&backed.headers, &job.call.store.dek_tag)? {
         Form::Plain => {
             let body = ResponseBody::empty();
             Ok(respond_as_it_is(job, backed.status, &backed.headers, body))

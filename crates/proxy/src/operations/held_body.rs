@@ -7,11 +7,11 @@
 
 use s3proxy_protocol::payload::VerifiedPayload;
 
-use super::{Job, Outcome};
 use crate::body::budget::{BodyShare, Stage};
 use crate::body::buffers::PIECE_BYTES;
 use crate::body::inbound::{Inbound, Inflow};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::operations::Job;
 
 /// Lengths in bytes up to which a body is covered by its first shares.
 const BEGINNINGS: [usize; 2] = [4 * 1024, 64 * 1024];
@@ -109,9 +109,9 @@ impl HeldShare {
         };
         let has: usize = self.0.iter().map(BodyShare::bytes).sum();
         let more = wanted.saturating_sub(has);
-        let budget = &job.parts.budget;
+        let budget = &job.call.store.budget;
         self.0
-            .push(budget.share_for(job.holder(), more, stage).await?);
+            .push(budget.share_for(job.call.holder(), more, stage).await?);
         if stage == Stage::Underway {
             // The earlier shares of this body are booked as underway too.
             self.0.iter_mut().for_each(BodyShare::is_underway);

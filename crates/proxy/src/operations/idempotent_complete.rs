@@ -18,28 +18,26 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use s3proxy_envelope::header::{Envelope, Layout};
 use s3proxy_envelope::layout::{StoredLength, plaintext_length};
-use s3proxy_envelope::multipart::{
-    Frame, Mark, PartEtag, PartNumber, Seal, UploadHash, tail_first,
-};
+use s3proxy_envelope::multipart::{Frame, Mark, PartEtag, PartNumber, Seal, tail_first};
 use s3proxy_envelope::object::ObjectOpener;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue};
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::complete::{CompleteRequest, CompletedPart};
 
-use super::complete::{Stop, finished, stated_size};
-use super::part::Shelf;
-use super::selection::Selected;
-use super::state::{self, OpenUpload};
-use super::tail::open_staged;
-use super::verdict::{self, Whole};
 use crate::body::buffers::PIECE_BYTES;
-use crate::execute::answer;
-use crate::execute::new_object::Place;
-use crate::execute::patience::Finished;
-use crate::execute::stored::{self, Form};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::read_bounded;
+use crate::objects::stored::{self, Form};
+use crate::operations::Job;
+use crate::operations::complete_multipart_upload::{finished, stated_size};
+use crate::operations::long_running::Finished;
+use crate::upload_state::CompletionError;
+use crate::upload_state::object_checksum::{self, Whole};
+use crate::upload_state::part::Shelf;
+use crate::upload_state::selection::Selected;
+use crate::upload_state::state::{self, OpenUpload};
+use crate::upload_state::tail::open_staged;
 
 /// Longest tail that is read, in bytes. A tail has at most 1.6 MB.
 const MAX_TAIL_BYTES: usize = 2 * 1024 * 1024;
@@ -69,12 +67,12 @@ enum Made {
 }
 
 /// Whether the upload made the object, of any parts.
-pub(super) async fn is_its_object(job: &Job<'_>, upload_id: &str) -> Outcome<bool> {
+pub(crate) async fn is_its_object(job: &Job<'_>, upload_id: &str) -> Outcome<bool> {
     Ok(made(job, upload_id).await?.is_some())
 }
 
 /// The earlier success, if this upload made the object of the parts that the request names.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     job: &Job<'_>,
     upload_id: &str,
     request: &CompleteRequest,
@@ -82,7 +80,7 @@ pub(super) async fn answer(
     let Some(made) = made(job, upload_id).await? else {
         return Ok(None);
     };
-    let stated = verdict::stated(&job.request.headers)?;
+    let stated = object_checksum::stated(&job.request.headers)?;
     let (object, whole, parts, is_same) = match made {
         Made::Large(object, seal) => {
             let is_same = names_parts(request, &seal) && has_checksum(&seal, stated.as_ref());
@@ -119,15 +117,14 @@ async fn made(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Made>> {
     };
     match tail_first(object.stored) {
         None => {
-            let known = state::remembered(job, upload_id).await;
+            let known = state::remembered(&job.uploads(), job.object(), upload_id).await;
             // An equal envelope means the same data key, which no other upload has.
             let known = known.filter(|upload| upload.envelope == object.envelope);
             Ok(known.map(|upload| Made::Small(object, upload)))
         }
         Some(first) => {
-            let Place { bucket, object_key } = Place::of(job);
             let seal = read_seal(job, &object, first).await?;
-            let hash = UploadHash::of(bucket, object_key, upload_id);
+            let hash = job.object().upload_hash(upload_id);
             let is_its = seal.fields().upload_hash == Some(hash);
             Ok(is_its.then(|| Made::Large(object, seal)))
         }
@@ -186,7 +183,7 @@ async fn is_content(
     };
     let total = usize::try_from(object.stored.0).expect("little more than 5 MiB");
     // Two messages and two plaintexts, each about as long.
-    let _share = job.share(4 * total).await?;
+    let _share = job.call.share(4 * total).await?;
     let staged = Selected {
         frame,
         etag: etag.backend,
@@ -194,18 +191,20 @@ async fn is_content(
         tag: etag.tag,
         checksum: None,
     };
-    let staged = match open_staged(job, upload, &staged).await {
+    let staged = match open_staged(&job.call, upload, &staged).await {
         Ok(plaintext) => plaintext,
-        Err(Stop::Again(_) | Stop::Failed(Failure::Stored(_))) => return Ok(false),
-        Err(Stop::Failed(failure)) => return Err(failure),
+        Err(CompletionError::Changed(_) | CompletionError::Failed(Failure::Stored(_))) => {
+            return Ok(false);
+        }
+        Err(CompletionError::Failed(failure)) => return Err(failure),
     };
-    let mut request = answer::request_for(job, Method::GET);
+    let mut request = job.request_for(Method::GET);
     request.headers = reading(job);
     request
         .headers
         .insert(header::IF_MATCH, object.etag.clone());
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let message = answer::read_bounded(backed.body, total).await?;
+    let backed = job.call.expect_success(request).await?;
+    let message = read_bounded(backed.body, total).await?;
     let mut machine = ObjectOpener::whole_headless(&upload.dek, object.stored)
         .map_err(|error| Failure::Stored(error.into()))?;
     let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
@@ -219,15 +218,15 @@ async fn is_content(
 
 /// Current object, if a multipart upload made it.
 async fn look(job: &Job<'_>) -> Outcome<Option<Object>> {
-    let mut request = answer::request_for(job, Method::HEAD);
+    let mut request = job.request_for(Method::HEAD);
     request.headers = reading(job);
-    let response = job.parts.backend.send(request).await?;
+    let response = job.call.store.backend.send(request).await?;
     if !response.status().is_success() {
         return Ok(None);
     }
-    let headers = answer::receive(job, response).headers;
+    let headers = job.call.receive(response).headers;
     let etag = headers.get(header::ETAG).cloned();
-    let form = stored::form(&headers, &job.parts.dek_tag);
+    let form = stored::form(&headers, &job.call.store.dek_tag);
     let (Ok(Form::Sealed(envelope)), Some(etag)) = (form, etag) else {
         return Ok(None);
     };
@@ -243,10 +242,13 @@ async fn look(job: &Job<'_>) -> Outcome<Option<Object>> {
 }
 
 async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> {
-    let Place { bucket, object_key } = Place::of(job);
-    let place = job.parts.rules.place(bucket, object_key);
-    let dek = job.parts.keys.unwrap(place, &object.envelope).await?;
-    let mut request = answer::request_for(job, Method::GET);
+    let dek = job
+        .call
+        .store
+        .keys
+        .unwrap(job.call.place(job.object()), &object.envelope)
+        .await?;
+    let mut request = job.request_for(Method::GET);
     request.headers = reading(job);
     // Pinned below to the ETag of the HEAD: seal and envelope must belong to one object.
     let range = HeaderValue::try_from(format!("bytes={first}-")).expect("digits are a value");
@@ -254,8 +256,8 @@ async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> 
     request
         .headers
         .insert(header::IF_MATCH, object.etag.clone());
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let tail: Bytes = answer::read_bounded(backed.body, MAX_TAIL_BYTES).await?;
+    let backed = job.call.expect_success(request).await?;
+    let tail: Bytes = read_bounded(backed.body, MAX_TAIL_BYTES).await?;
     Seal::open(&dek, object.stored, &tail).map_err(|error| Failure::Stored(error.into()))
 }
 

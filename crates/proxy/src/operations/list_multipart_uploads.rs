@@ -10,24 +10,23 @@ use s3proxy_protocol::xml::uploads::{UploadEdit, UploadsPage};
 
 use crate::body::outbound::ResponseBody;
 use crate::effective_name::is_state_key;
-use crate::execute::answer;
-use crate::execute::course::check_entries;
-use crate::execute::hidden::{self, LastShown, MOVES, Paging};
-use crate::execute::page::{self, Page};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::listing_walk::check_entries;
+use crate::operations::Job;
+use crate::operations::listing_page::{self, Page};
+use crate::operations::state_key_filter::{self, LastShown, MOVES, Paging};
 
 /// Handles ListMultipartUploads.
-pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let _share = job.share(page::SHARE_BYTES).await?;
-    let mut query = answer::query_for_backend(job);
+pub(crate) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let _share = job.call.share(listing_page::SHARE_BYTES).await?;
+    let mut query = job.query_for_backend();
     let mut asked = Page::ask(job, query.clone()).await?;
     let mut edits = Vec::new();
     for _ in 0..MOVES {
         let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
             break;
         };
-        let behind = hidden::behind_hidden(&last, &job.parts.policy.state_prefix);
+        let behind = state_key_filter::behind_hidden(&last, &job.call.store.policy.state_prefix);
         query = Paging::Uploads.behind(query, &behind);
         asked = Page::ask(job, query.clone()).await?;
         // The page no longer begins at the client's start, which the response must still name.
@@ -35,9 +34,9 @@ pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody
     }
     let page = parse(&asked.text)?;
     let last = last_shown(job, &page);
-    let prefix = &job.parts.policy.state_prefix;
+    let prefix = &job.call.store.policy.state_prefix;
     let next = page.next_key_marker();
-    edits.extend(hidden::next_edits(
+    edits.extend(state_key_filter::next_edits(
         Paging::Uploads,
         next,
         last.as_ref(),
@@ -81,7 +80,7 @@ fn last_of_nothing_shown(job: &Job<'_>, text: &[u8]) -> Outcome<Option<String>> 
 }
 
 fn last_shown(job: &Job<'_>, page: &UploadsPage<'_>) -> Option<LastShown> {
-    let prefix = &job.parts.policy.state_prefix;
+    let prefix = &job.call.store.policy.state_prefix;
     let mut uploads = page.uploads().iter().rev();
     let upload = uploads.find(|upload| !is_state_key(&upload.object_key, prefix));
     let mut prefixes = page.common_prefixes().iter().rev();
@@ -90,5 +89,5 @@ fn last_shown(job: &Job<'_>, page: &UploadsPage<'_>) -> Option<LastShown> {
         key: upload.object_key.clone(),
         detail: Some(upload.upload_id.clone()),
     });
-    hidden::last_shown(upload, shared.map(String::as_str))
+    state_key_filter::last_shown(upload, shared.map(String::as_str))
 }

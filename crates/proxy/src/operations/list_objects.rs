@@ -9,26 +9,27 @@ use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryEdit, EntryKind, ListEntry, ListPage, PrefixEdit};
 
-use super::course::check_entries;
-use super::hidden::{self, LastShown, MOVES, Paging};
-use super::lookup::{self, Described, Listed};
-use super::page::{self, Page};
-use super::{Job, Outcome, answer, stored};
 use crate::backend::Family;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Listing;
 use crate::effective_name::is_state_key;
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::listing_walk::check_entries;
+use crate::objects::stored;
+use crate::operations::Job;
+use crate::operations::listed_objects::{self, Described, Listed};
+use crate::operations::listing_page::{self, Page};
+use crate::operations::state_key_filter::{self, LastShown, MOVES, Paging};
 
 /// Parameter of an extension that one family of servers has.
 const METADATA: &str = "metadata";
 
 /// Serves the three listings.
 pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let _share = job.share(page::SHARE_BYTES).await?;
+    let _share = job.call.share(listing_page::SHARE_BYTES).await?;
     let paging = Paging::of(job.request.operation);
-    let state_prefix = &job.parts.policy.state_prefix;
-    let mut query = answer::query_for_backend(job);
+    let state_prefix = &job.call.store.policy.state_prefix;
+    let mut query = job.query_for_backend();
     if !lists_metadata(job).await {
         query.retain(|(name, _)| name != METADATA);
     }
@@ -39,7 +40,7 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
         let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
             break;
         };
-        query = paging.behind(query, &hidden::behind_hidden(&last, state_prefix));
+        query = paging.behind(query, &state_key_filter::behind_hidden(&last, state_prefix));
         asked = Page::ask(job, query.clone()).await?;
         // The page no longer begins at the client's start, which the response must still name.
         edits = paging.asked(&job.request.query);
@@ -50,7 +51,8 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
     let next = paging.next().map(|next| page.key_of_page(next.key));
     let next = next.transpose().map_err(not_s3)?.flatten();
     let last = last_shown(job, &page);
-    let next_edits = hidden::next_edits(paging, next.as_deref(), last.as_ref(), state_prefix);
+    let next_edits =
+        state_key_filter::next_edits(paging, next.as_deref(), last.as_ref(), state_prefix);
     edits.extend(next_edits);
     let rendered = page.render_with(
         |entry| edit(job, entry, &mut entries),
@@ -71,13 +73,15 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
 /// clients ask every server for, and that other servers ignore or refuse.
 async fn lists_metadata(job: &Job<'_>) -> bool {
     job.request.query.get(METADATA) == Some("true")
-        && answer::service_of(job).is_none()
-        && job.parts.backend.family().await == Family::Minio
+        && job.call.service().is_none()
+        && job.call.store.backend.family().await == Family::Minio
 }
 
 /// Whether metadata of this name is the envelope's.
 fn is_kept_from_clients(job: &Job<'_>, name: &str) -> bool {
-    HeaderName::try_from(name).map_or(true, |name| stored::is_reserved(&name, &job.parts.dek_tag))
+    HeaderName::try_from(name).map_or(true, |name| {
+        stored::is_reserved(&name, &job.call.store.dek_tag)
+    })
 }
 
 fn parse(text: &[u8]) -> Outcome<ListPage<'_>> {
@@ -102,7 +106,7 @@ fn last_of_nothing_shown(job: &Job<'_>, text: &[u8]) -> Outcome<Option<String>> 
 }
 
 fn last_shown(job: &Job<'_>, page: &ListPage<'_>) -> Option<LastShown> {
-    let state_prefix = &job.parts.policy.state_prefix;
+    let state_prefix = &job.call.store.policy.state_prefix;
     let mut entries = page.entries().iter().rev();
     let entry = entries.find(|entry| !is_state_key(&entry.key, state_prefix));
     let mut prefixes = page.common_prefixes().iter().rev();
@@ -111,17 +115,17 @@ fn last_shown(job: &Job<'_>, page: &ListPage<'_>) -> Option<LastShown> {
         key: entry.key.clone(),
         detail: entry.version_id.clone(),
     });
-    hidden::last_shown(entry, prefix.map(String::as_str))
+    state_key_filter::last_shown(entry, prefix.map(String::as_str))
 }
 
 /// Descriptions of the entries that have content, in the page's order.
 async fn describe(job: &Job<'_>, page: &ListPage<'_>) -> Vec<Described> {
     let contents = page.entries().iter().filter_map(|entry| listed(job, entry));
-    match job.parts.policy.listing {
+    match job.call.store.policy.listing {
         Listing::Computed => contents
-            .map(|listed| lookup::compute(listed.size))
+            .map(|listed| listed_objects::compute(listed.size))
             .collect(),
-        Listing::Exact => lookup::look_up(job, contents.collect()).await,
+        Listing::Exact => listed_objects::look_up(job, contents.collect()).await,
     }
 }
 
@@ -131,7 +135,7 @@ fn listed(job: &Job<'_>, entry: &ListEntry) -> Option<Listed> {
         EntryKind::Object | EntryKind::Version => true,
         EntryKind::DeleteMarker => false,
     };
-    if !has_content || is_state_key(&entry.key, &job.parts.policy.state_prefix) {
+    if !has_content || is_state_key(&entry.key, &job.call.store.policy.state_prefix) {
         return None;
     }
     Some(Listed {
@@ -147,7 +151,7 @@ fn edit<'d>(
     entry: &ListEntry,
     described: &mut impl Iterator<Item = &'d Described>,
 ) -> EntryEdit {
-    if is_state_key(&entry.key, &job.parts.policy.state_prefix) {
+    if is_state_key(&entry.key, &job.call.store.policy.state_prefix) {
         return EntryEdit::Hide;
     }
     let Some(listed) = listed(job, entry) else {

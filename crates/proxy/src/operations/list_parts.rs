@@ -1,6 +1,6 @@
 //! ListParts: the backend's parts and the staged ones in one list, in plaintext terms.
 //!
-//! The backend is asked for a full page after the client's marker, regardless of the client's page
+//! The backend is requested for a full page after the client's marker, regardless of the client's page
 //! size: a server that lists a replaced part next to its successor must not split the two. If its
 //! page is truncated, the last number is left for the next page for the same reason, and no staged
 //! part beyond it is shown yet. A page may therefore be shorter than requested, which S3 allows,
@@ -23,15 +23,16 @@ use s3proxy_protocol::xml::parts::{ListedPart, PartsAnswer, PartsPage, ShownPart
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::part::upload_request;
-use super::staged::{self, StagedPart};
-use super::state::{self, OpenUpload};
-use super::{TAIL_NUMBER, upload_id};
 use crate::body::outbound::ResponseBody;
-use crate::execute::new_object::Place;
-use crate::execute::{Job, Outcome, answer};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{client_headers, read_bounded};
+use crate::operations::Job;
+use crate::operations::upload_steps::upload_id;
 use crate::stored_fault::StoredFault;
+use crate::upload_state::TAIL_NUMBER;
+use crate::upload_state::part::upload_request;
+use crate::upload_state::staged::{self, StagedPart};
+use crate::upload_state::state::{self, OpenUpload};
 
 /// Longest page that is read, in bytes: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -44,7 +45,7 @@ const MAX_PARAMETER: u32 = 2_147_483_647;
 
 /// Page that a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Asked {
+struct RequestedPage {
     behind: u32,
     max_parts: u32,
 }
@@ -68,41 +69,46 @@ struct Shown {
 }
 
 /// Handles ListParts.
-pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let asked = Asked::of(&job.request.query)?;
-    let upload = state::load(job, upload_id(job)?).await?;
-    let mut request = upload_request(job, Method::GET, &upload);
-    request.headers = answer::headers_for_backend(job)?;
+pub(crate) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let requested = RequestedPage::of(&job.request.query)?;
+    let upload = state::load(&job.uploads(), job.object(), upload_id(job)?).await?;
+    let mut request = upload_request(&job.call, Method::GET, &upload);
+    request.headers = job.headers_for_backend()?;
     request.headers.extend(upload.customer_key());
-    if asked.behind > 0 {
-        let marker = Some(asked.behind.to_string());
+    if requested.behind > 0 {
+        let marker = Some(requested.behind.to_string());
         request
             .query
             .push(("part-number-marker".to_owned(), marker));
     }
-    let _share = job.share(MAX_PAGE_BYTES).await?;
-    let sent = job.parts.backend.send(request).await?;
-    let backed = match answer::expect_success(job, sent).await {
+    let _share = job.call.share(MAX_PAGE_BYTES).await?;
+    let backed = match job.call.expect_success(request).await {
         Ok(backed) => backed,
         Err(failure) => {
             if state::is_gone(&failure) {
-                state::forget(job, &upload.place.hash);
+                state::forget(&job.services.uploads, &upload.place.hash);
             }
             return Err(failure);
         }
     };
-    let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
+    let text = read_bounded(backed.body, MAX_PAGE_BYTES).await?;
     let page = PartsPage::parse(&text)
         .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
-    let staged = staged::list_staged(job, &upload.place).await?;
+    let staged = staged::list_staged(&job.call, &upload.place).await?;
     let is_last = |part: &Part| {
         let number = PartNumber::new(part.number);
-        let attempts = &job.parts.attempts;
+        let attempts = &job.services.uploads.attempts;
         number.is_some_and(|number| attempts.is_last(upload.place.hash, number, &part.etag))
     };
-    let shown = merge(asked, page.parts(), page.is_truncated(), staged, is_last);
-    let document = render(job, &upload, asked, &page, &shown)?;
-    let mut headers = answer::client_headers(&backed.headers);
+    let shown = merge(
+        requested,
+        page.parts(),
+        page.is_truncated(),
+        staged,
+        is_last,
+    );
+    let document = render(job, &upload, requested, &page, &shown)?;
+    let mut headers = client_headers(&backed.headers);
     let xml = HeaderValue::from_static("application/xml");
     headers.insert(header::CONTENT_TYPE, xml);
     let mut response = Response::new(ResponseBody::held(document));
@@ -111,7 +117,7 @@ pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>>
     Ok(response)
 }
 
-impl Asked {
+impl RequestedPage {
     fn of(query: &Query) -> Result<Self, S3Error> {
         let behind = parameter(query, "part-number-marker")?.unwrap_or(0);
         let max_parts = parameter(query, "max-parts")?.unwrap_or(MAX_PARTS);
@@ -138,7 +144,7 @@ fn parameter(query: &Query, name: &str) -> Result<Option<u32>, S3Error> {
 /// Decides what is shown. `truncated` tells of the backend's page, `is_last` whether a part is known
 /// to be the last one under its number.
 fn merge(
-    asked: Asked,
+    requested: RequestedPage,
     listed: &[ListedPart],
     truncated: bool,
     staged: Vec<StagedPart>,
@@ -152,7 +158,7 @@ fn merge(
     });
     // At the backend only the tail has this number; a client's part 10000 is always staged.
     let kept = in_upload.filter(|part| part.number != TAIL_NUMBER.get());
-    let wanted = |part: &Part| u32::from(part.number) > asked.behind;
+    let wanted = |part: &Part| u32::from(part.number) > requested.behind;
     let mut newest = BTreeMap::new();
     for part in kept
         // Staged parts come second: on a tie they replace the backend's.
@@ -166,7 +172,7 @@ fn merge(
         let end = trusted_end(listed);
         parts.retain(|part| part.number <= end);
     }
-    let limit = usize::try_from(asked.max_parts).expect("at most 1000");
+    let limit = usize::try_from(requested.max_parts).expect("at most 1000");
     let has_more = truncated || parts.len() > limit;
     parts.truncate(limit);
     Shown { parts, has_more }
@@ -224,11 +230,11 @@ fn age_order(a: &str, b: &str) -> Ordering {
 fn render(
     job: &Job<'_>,
     upload: &OpenUpload,
-    asked: Asked,
+    requested: RequestedPage,
     page: &PartsPage<'_>,
     shown: &Shown,
 ) -> Outcome<String> {
-    let Place { bucket, object_key } = Place::of(job);
+    let object = job.object();
     let etags: Vec<String> = shown
         .parts
         .iter()
@@ -249,12 +255,12 @@ fn render(
     });
     let parts = parts.collect::<Outcome<Vec<_>>>()?;
     Ok(page.render(&PartsAnswer {
-        bucket,
-        object_key,
+        bucket: object.bucket.as_str(),
+        object_key: object.key.as_str(),
         upload_id: &upload.id,
-        part_number_marker: asked.behind,
-        max_parts: asked.max_parts,
-        next_part_number_marker: shown.next_marker(asked),
+        part_number_marker: requested.behind,
+        max_parts: requested.max_parts,
+        next_part_number_marker: shown.next_marker(requested),
         is_truncated: shown.has_more,
         checksum_algorithm: upload.checksum.map(|checksum| checksum.algorithm.as_str()),
         checksum_type: upload.checksum.map(|checksum| checksum.kind.as_str()),
@@ -264,9 +270,9 @@ fn render(
 
 impl Shown {
     /// Marker of the next page: the last number shown, or the client's marker if there is none.
-    fn next_marker(&self, asked: Asked) -> Option<u16> {
+    fn next_marker(&self, requested: RequestedPage) -> Option<u16> {
         let last = self.parts.last().map(|part| part.number);
-        let unmoved = || u16::try_from(asked.behind).unwrap_or(PartNumber::MAX.get());
+        let unmoved = || u16::try_from(requested.behind).unwrap_or(PartNumber::MAX.get());
         self.has_more.then(|| last.unwrap_or_else(unmoved))
     }
 }

@@ -12,11 +12,10 @@ use moka::sync::Cache;
 use s3proxy_envelope::layout::{PlaintextLength, StoredLength, plaintext_length};
 use s3proxy_envelope::legacy::legacy_plaintext_length;
 
-use super::stored::{self, Form};
-use super::{Job, answer};
 use crate::config::resolved::Permission;
-use crate::respond::Failure;
-use crate::stored_fault::StoredFault;
+use crate::failure::Failure;
+use crate::objects::stored::{self, Form};
+use crate::operations::Job;
 use crate::telemetry::metrics;
 
 /// Capacity of the cache in bytes, names included: clients choose the length of names.
@@ -67,8 +66,8 @@ fn entry_bytes(bucket: &str, listed: &Listed) -> u32 {
 /// Looks up the objects of a page concurrently, and returns results in the page's order. A failed
 /// lookup falls back to the computed size and is not cached.
 pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> {
-    let bucket = job.request.bucket().unwrap_or_default();
-    let concurrency = job.parts.policy.lookup_concurrency.get();
+    let bucket = job.bucket().as_str();
+    let concurrency = job.call.store.policy.lookup_concurrency.get();
     stream::iter(page)
         .map(|listed| look_up_one(job, bucket, listed))
         .buffered(concurrency)
@@ -77,14 +76,14 @@ pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> 
 }
 
 async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
-    let place = job.parts.rules.place(bucket, &listed.object_key);
+    let place = job.call.store.rules.place(bucket, &listed.object_key);
     if !may_be_sealed(StoredLength(listed.size), place.legacy_reads()) {
         return Described::AsItIs;
     }
     let known = (bucket.to_owned(), listed);
     // Without an ETag a cached result would survive an overwrite.
     if known.1.etag.is_some()
-        && let Some(described) = job.parts.lookups.0.get(&known)
+        && let Some(described) = job.services.lookups.0.get(&known)
     {
         return described;
     }
@@ -92,7 +91,7 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
     match describe(job, &known.1).await {
         Ok(described) => {
             if known.1.etag.is_some() {
-                job.parts.lookups.0.insert(known, described);
+                job.services.lookups.0.insert(known, described);
             }
             described
         }
@@ -118,34 +117,25 @@ fn may_be_sealed(stored: StoredLength, legacy_reads: Permission) -> bool {
 
 /// Looks up one object at the backend, without the cache.
 pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described, Failure> {
-    let mut request = answer::request_for(job, Method::HEAD);
+    let mut request = job.request_for(Method::HEAD);
     request.key = Some(listed.object_key.clone());
     if let Some(version) = &listed.version {
         request
             .query
             .push(("versionId".to_owned(), Some(version.clone())));
     }
-    let response = job.parts.backend.send(request).await?;
+    let response = job.call.store.backend.send(request).await?;
     if !response.status().is_success() {
         return Err(Failure::Unusable("the object could not be looked up"));
     }
     let headers = response.headers();
-    match stored::form(headers, &job.parts.dek_tag)? {
-        Form::Sealed(_) => {
-            let stored = stored::stored_length(headers)?;
-            let length = plaintext_length(stored);
-            length.map(Described::Sealed).ok_or_else(|| {
-                StoredFault::truncated("a sealed object of an impossible length").into()
-            })
-        }
-        Form::Legacy(_) => {
-            let length = legacy_plaintext_length(stored::stored_length(headers)?);
-            length
-                .map(Described::Legacy)
-                .map_err(|error| Failure::Stored(error.into()))
-        }
-        Form::Plain => Ok(Described::AsItIs),
-    }
+    let form = stored::form(headers, &job.call.store.dek_tag)?;
+    let length = || stored::length_of(&form, stored::stored_length(headers)?);
+    Ok(match form {
+        Form::Sealed(_) => Described::Sealed(length()?),
+        Form::Legacy(_) => Described::Legacy(length()?),
+        Form::Plain => Described::AsItIs,
+    })
 }
 
 /// Form that follows from the stored length alone, on the assumption that the object is sealed.

@@ -4,11 +4,12 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
-use super::answer::{self, Backed};
-use super::course::MOST_ENTRIES;
-use super::hidden::Parameters;
-use super::{Job, Outcome};
 use crate::body::outbound::ResponseBody;
+use crate::failure::Outcome;
+use crate::objects::call::{Backed, client_headers, read_bounded};
+use crate::objects::listing_walk::MOST_ENTRIES;
+use crate::operations::Job;
+use crate::operations::state_key_filter::Parameters;
 
 /// Longest page that is read, in bytes: 1000 keys of 1024 bytes, three bytes each when URL-encoded,
 /// with a margin for the other elements.
@@ -26,14 +27,13 @@ pub(crate) struct Page {
 impl Page {
     /// Requests the page that the query names.
     pub(crate) async fn ask(job: &Job<'_>, query: Parameters) -> Outcome<Self> {
-        let mut request = answer::request_for(job, Method::GET);
+        let mut request = job.request_for(Method::GET);
         request.query = query.into_iter().map(at_most_a_page).collect();
-        request.headers = answer::headers_for_backend(job)?;
-        let sent = job.parts.backend.send(request).await?;
-        let Backed { headers, body, .. } = answer::expect_success(job, sent).await?;
+        request.headers = job.headers_for_backend()?;
+        let Backed { headers, body, .. } = job.call.expect_success(request).await?;
         Ok(Self {
-            headers: answer::client_headers(&headers),
-            text: answer::read_bounded(body, MAX_BYTES).await?,
+            headers: client_headers(&headers),
+            text: read_bounded(body, MAX_BYTES).await?,
         })
     }
 

@@ -16,14 +16,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use opentelemetry::trace::FutureExt;
-use s3proxy_protocol::name::ObjectKey;
 use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Job, Outcome, OwnedJob};
 use crate::body::outbound::{Content, ResponseBody};
 use crate::body::patient::PatientBody;
+use crate::failure::Outcome;
+use crate::operations::{Job, OwnedJob};
 use crate::record::RequestRecord;
 use crate::respond;
 
@@ -81,7 +81,7 @@ where
     F: Future<Output = Outcome<Finished>> + Send + 'static,
 {
     // Counted before the task exists, so that a drain cannot miss it.
-    let running = job.parts.long_work.begin();
+    let running = job.services.long_work.begin();
     let owned = job.detached();
     let listener = Listener {
         resource: resource(job),
@@ -97,9 +97,8 @@ where
 
 /// `Resource` of an error document, as S3 names it.
 fn resource(job: &Job<'_>) -> String {
-    let bucket = job.request.bucket().unwrap_or_default();
-    let object_key = job.request.address.key.as_ref().map(ObjectKey::encode);
-    format!("/{bucket}/{}", object_key.unwrap_or_default())
+    let object = job.object();
+    format!("/{}/{}", object.bucket, object.key.encode())
 }
 
 /// Request that waits for the result.
@@ -191,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::body::patient::SPACE_EVERY;
-    use crate::respond::Failure;
+    use crate::failure::Failure;
 
     fn listener() -> (Listener, Arc<RequestRecord>) {
         let record = Arc::new(RequestRecord::begin(IpAddr::V4(Ipv4Addr::LOCALHOST)));

@@ -1,210 +1,211 @@
-//! Execution of a [`crate::plan::Plan`] in backend requests: one file per family of operations.
+//! Operations of S3: one file for each, named after it.
+//!
+//! A handler reads the request, calls the engine ([`crate::objects`], [`crate::upload_state`]), and
+//! makes the response. Operations that carry no object data are forwarded ([`forward`]).
 
-pub(crate) mod answer;
-pub(crate) mod attributes;
-pub(crate) mod copy;
-pub(crate) mod cors;
-pub(crate) mod course;
-pub(crate) mod delete;
-pub(crate) mod delete_bucket;
-mod delivery;
-mod embedded;
-pub(crate) mod forward;
-pub(crate) mod get_object;
-pub(crate) mod head_object;
-mod held;
-pub(crate) mod hidden;
-pub(crate) mod layouts;
-pub(crate) mod list_buckets;
-pub(crate) mod list_objects;
-pub(crate) mod lookup;
-pub(crate) mod multipart;
-pub(crate) mod new_object;
-mod page;
-pub(crate) mod patience;
-pub(crate) mod payload;
-mod plaintext_headers;
-pub(crate) mod post_object;
-pub(crate) mod preflight;
-pub(crate) mod put_object;
-pub(crate) mod sealed_stream;
-pub(crate) mod source;
-pub(crate) mod stored;
-pub(crate) mod sub_resource;
-mod unsealed;
-pub(crate) mod verified;
-pub(crate) mod verify;
-pub(crate) mod versions;
+mod abort_multipart_upload;
+mod complete_multipart_upload;
+mod copy_object;
+mod copy_source;
+mod cors_preflight;
+pub(crate) mod cors_rules;
+mod create_multipart_upload;
+mod delete_bucket;
+mod delete_object;
+mod delete_objects;
+mod dispatch;
+mod forward;
+mod get_object;
+mod get_object_attributes;
+mod head_object;
+mod held_body;
+mod idempotent_complete;
+mod list_buckets;
+mod list_multipart_uploads;
+mod list_objects;
+mod list_parts;
+pub(crate) mod listed_objects;
+mod listing_page;
+pub(crate) mod long_running;
+mod missing_keys;
+mod payload;
+mod plaintext_response;
+mod plaintext_upload;
+mod post_object;
+mod put_object;
+pub(crate) mod request_body;
+mod restore_object;
+mod services;
+mod state_key_filter;
+pub(crate) mod sub_resource_support;
+mod upload_part;
+mod upload_part_copy;
+mod upload_steps;
+pub(crate) mod version_support;
 
-use std::num::NonZeroU64;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::uri::Scheme;
-use hyper::body::Incoming;
-use s3proxy_protocol::chunked::ChunkMode;
-use s3proxy_protocol::post::{FormHead, FormParser};
+use http::{HeaderMap, Method};
+use s3proxy_protocol::address::Address;
+use s3proxy_protocol::name::BucketName;
+use s3proxy_protocol::{conditional, header_rules, operation};
 
-use crate::auth::{Authenticated, PostedForm};
-use crate::backend::Backend;
-use crate::body::budget::{BodyBudget, BodyShare, BudgetExhausted, Holder};
-use crate::body::buffers::BufferPool;
-use crate::body::inbound;
-use crate::body::pace::Patience;
-use crate::config::resolved::{DekTag, Policy};
-use crate::keys::Keyring;
-use crate::keys::in_use::SealingKeys;
-use crate::keys::legacy::LegacyKeys;
+use crate::auth::Authenticated;
+use crate::backend::{Endpoint, PageOrigin, Request, Scheme, Service};
+use crate::body::budget::Holder;
+use crate::failure::Outcome;
+use crate::objects::read::Source;
+use crate::objects::{CallContext, ObjectRef, OwnedCall, StoreCall};
 use crate::record::RequestRecord;
-use crate::respond::Failure;
-use crate::rules::Rules;
 use crate::throttle::network;
+use crate::upload_state::UploadCall;
 
-/// Services and settings that every operation uses.
-pub(crate) struct Parts {
-    pub(crate) backend: Backend,
-    pub(crate) keys: Arc<Keyring>,
-    pub(crate) rules: Rules,
-    pub(crate) legacy_keys: Arc<LegacyKeys>,
-    pub(crate) policy: Policy,
-    pub(crate) dek_tag: DekTag,
-    pub(crate) pool: Arc<BufferPool>,
-    pub(crate) budget: Arc<BodyBudget>,
-    pub(crate) lookups: Arc<lookup::LookupCache>,
-    pub(crate) uploads: Arc<multipart::state::UploadCache>,
-    pub(crate) attempts: Arc<multipart::attempts::Attempts>,
-    /// How clients speak to the proxy itself.
-    pub(crate) client_scheme: Scheme,
-    pub(crate) layouts: Arc<layouts::LayoutCache>,
-    pub(crate) verified: Arc<verified::VerifiedCache>,
-    pub(crate) tag_keeping: Arc<copy::tags::TagKeeping>,
-    pub(crate) sub_resources: Arc<sub_resource::KnownSubResources>,
-    pub(crate) versions: Arc<versions::VersionSupport>,
-    pub(crate) page_rules: Arc<cors::PageRules>,
-    pub(crate) long_work: Arc<patience::LongWork>,
-    pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
-    /// Keys that the rules select, kept as long as requests may seal under them. Set when these
-    /// services begin to serve clients.
-    pub(crate) sealing: OnceLock<SealingKeys>,
-    pub(crate) held_body_bytes: u64,
-    /// Largest object that a client may upload in one request, in bytes.
-    pub(crate) put_body_bytes: Option<NonZeroU64>,
-    /// Limits for clients that send or receive a body slowly.
-    pub(crate) patience: Patience,
-}
+pub(crate) use self::dispatch::carry_out;
+pub(crate) use self::services::Services;
 
 /// One request in progress, with the services that handle it.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
-    pub(crate) parts: &'a Arc<Parts>,
+    pub(crate) services: &'a Arc<Services>,
     pub(crate) request: &'a Arc<Authenticated>,
     pub(crate) record: &'a Arc<RequestRecord>,
-}
-
-impl Job<'_> {
-    /// Waits for a share of the memory budget for bodies.
-    pub(crate) async fn share(self, bytes: usize) -> Result<BodyShare, BudgetExhausted> {
-        self.parts.budget.share(self.holder(), bytes).await
-    }
-
-    /// Owner of the request's memory, for fair sharing: a listed client, or the peer's network.
-    pub(crate) fn holder(self) -> Holder {
-        let identity = &self.request.identity;
-        if identity.is_listed() {
-            Holder::authenticated(identity.name.as_str())
-        } else if identity.is_anonymous() {
-            Holder::unauthenticated(network(self.record.peer))
-        } else {
-            // `auth = none`: all clients are admitted, and only their networks distinguish them.
-            Holder::authenticated(network(self.record.peer))
-        }
-    }
-
-    /// Clones the job for work that outlives the request's handler.
-    pub(crate) fn detached(self) -> OwnedJob {
-        OwnedJob {
-            parts: Arc::clone(self.parts),
-            request: Arc::clone(self.request),
-            record: Arc::clone(self.record),
-        }
-    }
+    /// The engine, on behalf of this request.
+    pub(crate) call: StoreCall<'a>,
 }
 
 /// An owned [`Job`].
 pub(crate) struct OwnedJob {
-    parts: Arc<Parts>,
+    services: Arc<Services>,
     request: Arc<Authenticated>,
     record: Arc<RequestRecord>,
+    call: OwnedCall,
 }
 
 impl OwnedJob {
+    pub(crate) fn new(
+        services: Arc<Services>,
+        request: Arc<Authenticated>,
+        record: Arc<RequestRecord>,
+    ) -> Self {
+        let page = PageOrigin::of(&request.headers, &request.method, request.bucket());
+        let context = CallContext::of_request(
+            holder(&request, &record),
+            service_at(&request.address),
+            page,
+            Arc::clone(&record),
+        );
+        Self {
+            call: OwnedCall::new(Arc::clone(&services.store), context),
+            services,
+            request,
+            record,
+        }
+    }
+
     pub(crate) fn job(&self) -> Job<'_> {
         Job {
-            parts: &self.parts,
+            services: &self.services,
             request: &self.request,
             record: &self.record,
+            call: self.call.call(),
         }
     }
 }
 
-/// Unread body of a request, with the state that verifies its chunks.
-pub(crate) struct RawBody {
-    pub(crate) incoming: Incoming,
-    /// `None` unless the body is `aws-chunked`.
-    pub(crate) chunks: Option<ChunkMode>,
+/// Owner of the request's memory, for fair sharing: a listed client, or the peer's network.
+fn holder(request: &Authenticated, record: &RequestRecord) -> Holder {
+    let identity = &request.identity;
+    if identity.is_listed() {
+        Holder::authenticated(identity.name.as_str())
+    } else if identity.is_anonymous() {
+        Holder::unauthenticated(network(record.peer))
+    } else {
+        // `auth = none`: all clients are admitted, and only their networks distinguish them.
+        Holder::authenticated(network(record.peer))
+    }
 }
 
-/// Body of a request: taken by an operation, or left to be drained.
-pub(crate) struct BodySlot {
-    incoming: Option<Incoming>,
-    pub(crate) chunks: Option<ChunkMode>,
-    /// Fields before the file, if the body is a form.
-    pub(crate) form: Option<PostedForm>,
-    /// Whether part of the body was read in place.
-    begun: bool,
+/// The AWS service that an address names, if the host name selects the backend.
+fn service_at(address: &Address) -> Option<Service> {
+    let named = address.aws_endpoint.as_ref()?;
+    Some(Service {
+        endpoint: Endpoint {
+            scheme: Scheme::Https,
+            host: named.host(),
+            port: None,
+        },
+        region: named.region().to_owned(),
+    })
 }
 
-impl BodySlot {
-    pub(crate) fn new(incoming: Incoming) -> Self {
-        Self {
-            incoming: Some(incoming),
-            chunks: None,
-            form: None,
-            begun: false,
+impl<'a> Job<'a> {
+    /// Clones the job for work that outlives the request's handler.
+    pub(crate) fn detached(self) -> OwnedJob {
+        OwnedJob {
+            services: Arc::clone(self.services),
+            request: Arc::clone(self.request),
+            record: Arc::clone(self.record),
+            call: self.call.detached(),
         }
     }
 
-    /// Reads a form up to its file. The body stays in the slot: a form that is refused afterwards
-    /// is drained like any other body.
-    pub(crate) async fn read_form(
-        &mut self,
-        parser: FormParser,
-        timeout: Duration,
-        received: &AtomicU64,
-    ) -> Outcome<(FormHead, Bytes)> {
-        self.begun = true;
-        let incoming = self.incoming.as_mut().expect("nobody took the body yet");
-        Ok(inbound::read_form_head(incoming, parser, timeout, received).await?)
-    }
-
-    /// Whether the client has been told to send its body (100 Continue).
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun
-    }
-
-    /// Takes the body out of the slot. Each operation does so at most once.
-    pub(crate) fn take(&mut self) -> RawBody {
-        RawBody {
-            incoming: self.incoming.take().expect("a body is used once"),
-            chunks: self.chunks.take(),
+    /// The engine for uploads, on behalf of this request.
+    pub(crate) fn uploads(self) -> UploadCall<'a> {
+        UploadCall {
+            call: self.call,
+            caches: &self.services.uploads,
         }
     }
 
-    pub(crate) fn into_unused(self) -> Option<Incoming> {
-        self.incoming
+    /// Bucket that the request names.
+    pub(crate) fn bucket(self) -> &'a BucketName {
+        let bucket = self.request.address.bucket.as_ref();
+        bucket.expect("an operation on a bucket or an object has a bucket")
+    }
+
+    /// Current version of the object that the request names.
+    pub(crate) fn object(self) -> ObjectRef<'a> {
+        let key = self.request.address.key.as_ref();
+        ObjectRef {
+            bucket: self.bucket(),
+            key: key.expect("an operation on an object has a key"),
+            version: None,
+        }
+    }
+
+    /// The object and version that the request names, under its conditions.
+    pub(crate) fn source(self) -> Outcome<Source<'a>> {
+        let version = self.request.query.get("versionId");
+        let version = version.filter(|version| !version.is_empty());
+        Ok(Source {
+            object: self.object().at(version),
+            headers: self.headers_for_backend()?,
+        })
+    }
+
+    /// A backend request for the client's bucket and key, without query or headers.
+    pub(crate) fn request_for(self, method: Method) -> Request {
+        let (bucket, key) = (self.request.bucket(), self.request.object_key());
+        self.call.addressed(Request::new(method, bucket, key))
+    }
+
+    /// The operation's own parameters in the client's query.
+    pub(crate) fn query_for_backend(self) -> Vec<(String, Option<String>)> {
+        operation::forwarded_parameters(self.request.operation, &self.request.query)
+            .map(|(name, value)| {
+                // Sub-resources such as `?acl` have no value, and are sent as a bare name.
+                let value = (!value.is_empty()).then(|| value.to_owned());
+                (name.to_owned(), value)
+            })
+            .collect()
+    }
+
+    /// The client's headers that go along.
+    pub(crate) fn headers_for_backend(self) -> Outcome<HeaderMap> {
+        let request = self.request;
+        let mut headers =
+            header_rules::backend_request_headers(request.operation, &request.headers);
+        conditional::map_to_backend(&mut headers)?;
+        Ok(headers)
     }
 }
-
-pub(crate) type Outcome<T> = Result<T, Failure>;

@@ -8,13 +8,15 @@ use s3proxy_protocol::chunked::ChunkDecoder;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadError, PayloadExpectation};
 
-use super::held::{self, HeldBody, HeldMemory};
-use super::new_object::Checksum;
-use super::{Job, Outcome, RawBody};
 use crate::auth::Authenticated;
 use crate::body::inbound::{Framing, Inbound};
 use crate::body::pace::Patience;
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::new_object::Checksum;
+use crate::objects::stored;
+use crate::operations::Job;
+use crate::operations::held_body::{self, HeldBody, HeldMemory};
+use crate::operations::request_body::RawBody;
 
 /// Announcement of a payload in the headers of its request.
 pub(crate) struct Announced {
@@ -114,12 +116,12 @@ pub(crate) async fn read_announced(
     }
     let length = announced.length;
     let received = Arc::clone(&job.record.received);
-    let inbound = announced.inbound(body, job.parts.patience.clone(), received);
-    held::read(job, inbound, length, memory).await
+    let inbound = announced.inbound(body, job.services.patience.clone(), received);
+    held_body::read(job, inbound, length, memory).await
 }
 
 /// Whether the request has a body.
 pub(crate) fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
-        || super::stored::content_length(headers).is_some_and(|length| length > 0)
+        || stored::content_length(headers).is_some_and(|length| length > 0)
 }

@@ -20,25 +20,27 @@ use crate::backend::{BodyStream, RequestBody};
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::{Content, ResponseBody};
 use crate::body::verifying::VerifyingBody;
-use crate::execute::held::HeldMemory;
-use crate::execute::new_object::refuse_reserved_metadata;
-use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::client_headers;
+use crate::objects::new_object::refuse_reserved_metadata;
+use crate::operations::held_body::HeldMemory;
+use crate::operations::request_body::{BodySlot, RawBody};
+use crate::operations::{Job, forward, list_multipart_uploads, payload};
 use crate::plan::Step;
-use crate::respond::Failure;
 use crate::telemetry::audit::Stored;
 
 /// Longest list of parts that is read, in bytes.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Handles one step of an upload.
-pub(super) async fn step(
+pub(crate) async fn step(
     job: &Job<'_>,
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
     match step {
         Step::Create | Step::UploadPart | Step::Complete => {
-            job.record.trail.writes(Stored::plaintext);
+            job.call.writes(Stored::plaintext);
         }
         Step::Abort | Step::ListParts | Step::ListUploads | Step::UploadPartCopy => {}
     }
@@ -46,12 +48,12 @@ pub(super) async fn step(
         Step::UploadPart => upload_part(job, body.take()).await,
         Step::Complete => complete(job, body.take()).await,
         Step::Create => {
-            refuse_reserved_metadata(job.parts, &job.request.headers)?;
+            refuse_reserved_metadata(job.call.store, &job.request.headers)?;
             forward::forward(job, body).await
         }
         Step::Abort | Step::ListParts => forward::forward(job, body).await,
         // Hides upload state here too: other objects of the bucket may be sealed.
-        Step::ListUploads => super::list_uploads::list_uploads(job).await,
+        Step::ListUploads => list_multipart_uploads::list_uploads(job).await,
         Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
             ErrorCode::NotImplemented,
             "UploadPartCopy does not work where multipart uploads are stored as plaintext \
@@ -64,9 +66,9 @@ async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseB
     let announced = payload::announced(job.request)?;
     let length = announced.length;
     let received = Arc::clone(&job.record.received);
-    let mut inbound = announced.inbound(body, job.parts.patience.clone(), received);
+    let mut inbound = announced.inbound(body, job.services.patience.clone(), received);
     inbound.begin().await?;
-    let share = job.share(STREAM_BYTES).await?;
+    let share = job.call.share(STREAM_BYTES).await?;
     let passing = VerifyingBody::new(inbound, share);
     let fault = passing.fault();
     let body = BodyStream::new(passing.map_err(Into::into));
@@ -88,13 +90,13 @@ async fn complete(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody
 }
 
 async fn send(job: &Job<'_>, method: Method, body: RequestBody) -> Outcome<Response<ResponseBody>> {
-    let mut request = answer::request_for(job, method);
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
+    let mut request = job.request_for(method);
+    request.query = job.query_for_backend();
+    request.headers = job.headers_for_backend()?;
     request.body = body;
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = job.call.expect_success(request).await?;
     let mut response = Response::new(ResponseBody::from(Content::Passing(Box::new(backed.body))));
     *response.status_mut() = backed.status;
-    *response.headers_mut() = answer::client_headers(&backed.headers);
+    *response.headers_mut() = client_headers(&backed.headers);
     Ok(response)
 }

@@ -21,12 +21,13 @@ use s3proxy_protocol::payload::PayloadExpectation;
 use s3proxy_protocol::post::{FileBounds, FileDecoder, LengthRange, PostError, SuccessAction};
 use s3proxy_protocol::xml::post_response::{PostResponse, post_response};
 
-use super::new_object::Place;
-use super::put_object::{self, Upload};
-use super::{BodySlot, Job, Outcome};
 use crate::auth::PostedForm;
 use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
+use crate::failure::Outcome;
+use crate::operations::Job;
+use crate::operations::put_object::{self, Upload};
+use crate::operations::request_body::BodySlot;
 
 /// Seals the form's file and stores it.
 pub(crate) async fn post_object(
@@ -35,7 +36,7 @@ pub(crate) async fn post_object(
 ) -> Outcome<Response<ResponseBody>> {
     let form = body.form.take();
     let form = form.expect("the gate lets in no form whose fields were not read");
-    let expected = expected_length(form.bounds, form.range, job.parts.held_body_bytes)
+    let expected = expected_length(form.bounds, form.range, job.call.store.held_body_bytes)
         .map_err(|error| error.s3_error())?;
     // A held file is checked when its length is known.
     put_object::check_configured_length(job, expected.exactly().unwrap_or_default())?;
@@ -61,7 +62,7 @@ pub(crate) async fn post_object(
             first,
             FileDecoder::new(&boundary, expected.exactly(), range),
             expectation.verifier(),
-            job.parts.patience.clone(),
+            job.services.patience.clone(),
             Arc::clone(&job.record.received),
         ),
         length: expected.at_most(),
@@ -117,7 +118,7 @@ fn answer_to_form(
     success: &SuccessAction,
     location: &str,
 ) -> Response<ResponseBody> {
-    let Place { bucket, object_key } = Place::of(job);
+    let (bucket, object_key) = (job.bucket().as_str(), job.object().key.as_str());
     let mut headers = stored.headers().clone();
     // Of a PUT that no page sent; the page sent a POST.
     header_rules::remove_cors(&mut headers);

@@ -8,27 +8,31 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, header};
+use http::{HeaderMap, Method, Response};
+use http_body_util::BodyExt;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Layout;
-use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength, StoredLength, stored_length};
-use s3proxy_envelope::message::MessageHead;
+use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength};
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-use super::answer::{self, Backed};
-use super::held::{self, HeldBody, HeldMemory};
-use super::new_object::{
-    self, Checksum, NewObject, ObjectKey, Place, announce_encryption, insert_checksum,
-    insert_envelope, refuse_reserved_metadata,
-};
-use super::sealed_stream::send_sealed;
-use super::{Job, Outcome, RawBody, payload, stored, unsealed};
-use crate::backend::{self, Request, RequestBody};
-use crate::body::buffers::PIECE_BYTES;
+use crate::backend::{BodyStream, Request, RequestBody};
+use crate::body::buffers::STREAM_BYTES;
 use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
-use crate::respond::Failure;
+use crate::body::verifying::VerifyingBody;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{Backed, client_headers};
+use crate::objects::new_object::{
+    self, Checksum, NewObject, SealingTarget, announce_encryption, insert_checksum,
+    insert_envelope, refuse_reserved_metadata,
+};
+use crate::objects::sealed_stream::send_sealed;
+use crate::objects::write::seal_held;
+use crate::objects::{stored, write_plaintext};
+use crate::operations::held_body::{self, HeldBody, HeldMemory};
+use crate::operations::request_body::RawBody;
+use crate::operations::{Job, payload};
 
 /// Handles PutObject.
 pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
@@ -41,7 +45,7 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
         checksum: announced.checksum(),
         inbound: announced.inbound(
             body,
-            job.parts.patience.clone(),
+            job.services.patience.clone(),
             Arc::clone(&job.record.received),
         ),
     };
@@ -59,7 +63,7 @@ pub(crate) struct Upload {
 
 /// Refuses an object larger than `limits.put_body`.
 pub(crate) fn check_configured_length(job: &Job<'_>, length: u64) -> Result<(), S3Error> {
-    match job.parts.put_body_bytes {
+    match job.services.put_body_bytes {
         Some(limit) if length > limit.get() => Err(S3Error::new(
             ErrorCode::PutBodyTooLarge,
             format!(
@@ -89,8 +93,8 @@ pub(crate) fn check_length(length: u64) -> Result<(), S3Error> {
 
 /// Headers that the object is stored with, without the envelope.
 pub(crate) fn outgoing_headers(job: &Job<'_>) -> Outcome<HeaderMap> {
-    let outgoing = answer::headers_for_backend(job)?;
-    refuse_reserved_metadata(job.parts, &outgoing)?;
+    let outgoing = job.headers_for_backend()?;
+    refuse_reserved_metadata(job.call.store, &outgoing)?;
     Ok(outgoing)
 }
 
@@ -100,32 +104,32 @@ pub(crate) async fn store(
     upload: Upload,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
-    if unsealed::is_asked_for(job) {
-        return unsealed::store(job, upload, outgoing).await;
+    if job.call.store.stores_plaintext(job.object()) {
+        return store_plaintext(job, upload, outgoing).await;
     }
-    if upload.length <= job.parts.held_body_bytes {
+    if upload.length <= job.call.store.held_body_bytes {
         return put_held(job, upload, outgoing).await;
     }
     // First, so that no memory is held while the key service is asked.
-    let key = ObjectKey::of(job, Place::of(job)).await?;
-    let object = begin(job, &key, &mut outgoing, upload.checksum.as_ref());
+    let target = SealingTarget::new(&job.call, job.object()).await?;
+    let object = begin(job, &target, &mut outgoing, upload.checksum.as_ref());
     let length = PlaintextLength(upload.length);
-    let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
+    let sealer = ObjectSealer::new(&object.dek, length, job.call.store.pool.take());
     let envelope = object.envelope(Some(*sealer.head()));
-    insert_envelope(job.parts, &mut outgoing, &envelope)?;
+    insert_envelope(job.call.store, &mut outgoing, &envelope)?;
     let put = |body| write_request(job, outgoing, body);
-    let (backed, checksum) = send_sealed(job, upload.inbound, sealer, None, put).await?;
+    let (backed, checksum) = send_sealed(&job.call, upload.inbound, sealer, None, put).await?;
     Ok(answer_to_write(job, &backed, checksum.as_ref()))
 }
 
 fn begin(
     job: &Job<'_>,
-    key: &ObjectKey<'_>,
+    target: &SealingTarget<'_>,
     outgoing: &mut HeaderMap,
     checksum: Option<&Checksum>,
 ) -> NewObject {
-    let private = new_object::private_map(job.parts, outgoing, checksum);
-    NewObject::wrapped(job, key, Layout::Single, &private, Dek::generate())
+    let private = new_object::private_map(job.call.store, outgoing, checksum);
+    NewObject::wrapped(&job.call, target, Layout::Single, &private, Dek::generate())
 }
 
 async fn put_held(
@@ -133,70 +137,67 @@ async fn put_held(
     upload: Upload,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
-    let key = ObjectKey::of(job, Place::of(job)).await?;
+    let target = SealingTarget::new(&job.call, job.object()).await?;
     let HeldBody {
         bytes: plaintext,
         verified,
         share: _share,
-    } = held::read(job, upload.inbound, upload.length, HeldMemory::SEALED).await?;
+    } = held_body::read(job, upload.inbound, upload.length, HeldMemory::SEALED).await?;
     check_configured_length(job, plaintext.len() as u64)?;
-    let object = begin(job, &key, &mut outgoing, verified.checksum.as_ref());
+    let object = begin(job, &target, &mut outgoing, verified.checksum.as_ref());
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
-    insert_envelope(job.parts, &mut outgoing, &object.envelope(Some(head)))?;
+    insert_envelope(job.call.store, &mut outgoing, &object.envelope(Some(head)))?;
     let request = write_request(job, outgoing, RequestBody::Held(sealed));
-    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
+    let backed = job.call.expect_etag(request).await?;
     Ok(answer_to_write(job, &backed, verified.checksum.as_ref()))
 }
 
-/// Stored form of a small object, in one piece.
-pub(crate) fn seal_held(dek: &Dek, plaintext: &[u8]) -> (MessageHead, Bytes) {
-    let length = PlaintextLength(plaintext.len() as u64);
-    let start = |buffer| ObjectSealer::new(dek, length, buffer);
-    seal_whole(start, stored_length(length), plaintext)
-}
-
-/// Seals a whole plaintext into one piece of `total` bytes.
-pub(crate) fn seal_whole(
-    start: impl FnOnce(Vec<u8>) -> ObjectSealer,
-    total: StoredLength,
-    plaintext: &[u8],
-) -> (MessageHead, Bytes) {
-    let capacity = usize::try_from(total.0).expect("a held body fits memory") + PIECE_BYTES;
-    let mut sealer = start(Vec::with_capacity(capacity));
-    let head = *sealer.head();
-    // The buffer has room for all of it, so nothing has to be taken out before the end.
-    let consumed = sealer
-        .push(plaintext)
-        .expect("the length is the plaintext's");
-    assert_eq!(
-        consumed,
-        plaintext.len(),
-        "the buffer has room for all of it"
-    );
-    let mut tail = sealer.finish().expect("the length is the plaintext's");
-    let mut stored = tail.take(Vec::new).unwrap_or_default();
-    while let Some(piece) = tail.take(|| Vec::with_capacity(PIECE_BYTES)) {
-        stored.extend_from_slice(&piece);
-    }
-    (head, Bytes::from(stored))
-}
-
-/// Takes a success that has an `ETag`, as S3 promises; another server may have sent one without.
-pub(crate) async fn expect_result(
+/// Stores a client's content, and makes the response from the backend's.
+async fn store_plaintext(
     job: &Job<'_>,
-    response: Response<backend::Body>,
-) -> Outcome<Backed> {
-    let backed = answer::expect_success(job, response).await?;
-    if backed.headers.contains_key(header::ETAG) {
-        Ok(backed)
+    mut upload: Upload,
+    mut outgoing: HeaderMap,
+) -> Outcome<Response<ResponseBody>> {
+    let backed = if upload.length <= job.call.store.held_body_bytes {
+        let held = held_body::read(job, upload.inbound, upload.length, HeldMemory::ONCE).await?;
+        check_configured_length(job, held.bytes.len() as u64)?;
+        let _share = held.share;
+        if let Some((algorithm, value)) = held.verified.checksum {
+            let value = value.to_base64().parse();
+            let value = value.expect("base64 is a header value");
+            outgoing.insert(algorithm.header_name(), value);
+        }
+        let body = RequestBody::Held(Bytes::from(held.bytes));
+        write_plaintext::put(&job.call, job.object(), outgoing, body).await?
     } else {
-        Err(Failure::Unusable("a success without an ETag"))
-    }
+        upload.inbound.begin().await?;
+        let share = job.call.share(STREAM_BYTES).await?;
+        let length = upload.length;
+        let passing = VerifyingBody::new(upload.inbound, share);
+        let fault = passing.fault();
+        let body = BodyStream::new(passing.map_err(Into::into));
+        let sent = write_plaintext::put(
+            &job.call,
+            job.object(),
+            outgoing,
+            RequestBody::Stream { length, body },
+        )
+        .await;
+        // The client's fault comes first: the backend's failure is only its consequence.
+        if let Some(fault) = fault.get() {
+            return Err(Failure::Inbound(fault.clone()));
+        }
+        sent?
+    };
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = backed.status;
+    *response.headers_mut() = client_headers(&backed.headers);
+    Ok(response)
 }
 
 fn write_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Request {
-    let mut request = answer::request_for(job, Method::PUT);
+    let mut request = job.request_for(Method::PUT);
     request.headers = headers;
     request.body = body;
     request
@@ -207,9 +208,9 @@ fn answer_to_write(
     backed: &Backed,
     checksum: Option<&Checksum>,
 ) -> Response<ResponseBody> {
-    let mut headers = answer::client_headers(&backed.headers);
+    let mut headers = client_headers(&backed.headers);
     stored::map_etag(&mut headers);
-    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    announce_encryption(&mut headers, job.call.store.policy.announce_encryption);
     if let Some((algorithm, value)) = checksum {
         insert_checksum(&mut headers, *algorithm, value);
     }
@@ -217,40 +218,4 @@ fn answer_to_write(
     *response.status_mut() = backed.status;
     *response.headers_mut() = headers;
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use s3proxy_envelope::object::ObjectOpener;
-
-    use super::*;
-
-    #[test]
-    fn a_held_body_of_any_length_opens_again() {
-        let dek = Dek::generate();
-        for length in [
-            0,
-            1,
-            16_383,
-            16_384,
-            16_385,
-            65_536,
-            1 << 20,
-            5 << 20,
-            6 << 20,
-        ] {
-            let plaintext: Vec<u8> = (0..=250_u8).cycle().take(length).collect();
-            let (head, stored) = seal_held(&dek, &plaintext);
-            let total = StoredLength(stored.len() as u64);
-            assert_eq!(
-                total,
-                stored_length(PlaintextLength(plaintext.len() as u64))
-            );
-            let mut opener = ObjectOpener::whole(&dek, &head, total).unwrap();
-            let mut result = Vec::with_capacity(plaintext.len() + 16_384);
-            assert_eq!(opener.push(&stored, &mut result).unwrap(), stored.len());
-            opener.finish().unwrap();
-            assert_eq!(result, plaintext);
-        }
-    }
 }

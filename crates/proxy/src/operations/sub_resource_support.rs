@@ -17,12 +17,13 @@ use http::{HeaderName, Method, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::{AnswerDocument, Operation};
 
-use super::answer::{self, Backed};
-use super::forward::MAX_DOCUMENT_BYTES;
-use super::multipart::state;
-use super::{Job, Outcome, stored};
 use crate::backend::Request;
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{Backed, failure_of, read_bounded};
+use crate::objects::stored;
+use crate::operations::Job;
+use crate::operations::forward::MAX_DOCUMENT_BYTES;
+use crate::upload_state::state;
 
 /// Headers of the client that a read on its behalf needs.
 const CARRIED: &[&str] = &["x-amz-expected-bucket-owner", "x-amz-request-payer"];
@@ -56,7 +57,7 @@ impl KnownSubResources {
     }
 
     /// Records that the backend returned the document of a reading operation.
-    pub(super) fn learn(&self, reading: Operation) {
+    pub(crate) fn learn(&self, reading: Operation) {
         self.known().insert(reading);
     }
 
@@ -72,20 +73,20 @@ impl KnownSubResources {
 
 /// Decision about a request to be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Permission {
+pub(crate) enum Permission {
     Send,
     /// A deletion has nothing to delete, which S3 reports as success.
     AlreadyAbsent,
 }
 
 /// Decides whether the job's request may be sent, by reading the sub-resource if necessary.
-pub(super) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
+pub(crate) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
     let operation = job.request.operation;
     // Always read first, even at a known backend: a mistake would delete an object or a bucket.
     if operation.deletes_sub_resource() {
         return deletion(job).await;
     }
-    let has_it = |reading| job.parts.sub_resources.contains(reading);
+    let has_it = |reading| job.services.sub_resources.contains(reading);
     let reading = operation.reading();
     let known = !operation.changes_sub_resource() || is_named(job) || reading.is_some_and(has_it);
     if known {
@@ -96,7 +97,7 @@ pub(super) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
     };
     match read(job, reading.answer_document(), reading.absence_codes()).await? {
         Found::Document | Found::Absence(_) => {
-            job.parts.sub_resources.learn(reading);
+            job.services.sub_resources.learn(reading);
             Ok(Permission::Send)
         }
         Found::NoTarget(failure) => Err(failure),
@@ -106,10 +107,9 @@ pub(super) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
 
 /// Whether the backend is AWS, or the configuration lists the operation.
 fn is_named(job: &Job<'_>) -> bool {
-    let service = answer::service_of(job);
-    job.parts.backend.is_aws(service.as_ref())
+    job.call.is_aws()
         || job
-            .parts
+            .services
             .sub_resources
             .listed
             .contains(&job.request.operation)
@@ -137,15 +137,15 @@ async fn deletion(job: &Job<'_>) -> Outcome<Permission> {
 
 /// Refuses to abort an upload at a backend that may not support uploads: it would delete the object
 /// of that key. Ceph's gateway (16) returns `NoSuchKey` for an upload that has ended.
-pub(super) async fn require_uploads(job: &Job<'_>) -> Outcome<()> {
+pub(crate) async fn require_uploads(job: &Job<'_>) -> Outcome<()> {
     let reading = Operation::ListParts;
-    if is_named(job) || job.parts.sub_resources.contains(reading) {
+    if is_named(job) || job.services.sub_resources.contains(reading) {
         return Ok(());
     }
     let expected = AnswerDocument::Xml(&["ListPartsResult"]);
     match read(job, expected, &["NoSuchUpload"]).await? {
         Found::Document | Found::Absence(_) => {
-            job.parts.sub_resources.learn(reading);
+            job.services.sub_resources.learn(reading);
             Ok(())
         }
         Found::NoTarget(Failure::Answer(answer)) if answer.document.code == "NoSuchKey" => {
@@ -170,10 +170,10 @@ enum Found {
 
 /// Reads the sub-resource that the job's request is about.
 async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outcome<Found> {
-    let mut request = answer::request_for(job, Method::GET);
-    request.query = answer::query_for_backend(job);
+    let mut request = job.request_for(Method::GET);
+    request.query = job.query_for_backend();
     carry_headers(job, &mut request);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let backed = job.call.send(request).await?;
     if backed.status.is_success() {
         let text = read_answer(job, backed, expected).await?;
         return Ok(match text {
@@ -181,7 +181,7 @@ async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outc
             Some(_) | None => Found::SomethingElse,
         });
     }
-    let failure = answer::refused(job, backed).await;
+    let failure = failure_of(backed).await;
     Ok(match &failure {
         Failure::Answer(answer) => {
             let code = answer.document.code.as_str();
@@ -201,7 +201,7 @@ async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outc
 }
 
 /// Adds the client's headers that a read on its behalf needs.
-pub(super) fn carry_headers(job: &Job<'_>, request: &mut Request) {
+pub(crate) fn carry_headers(job: &Job<'_>, request: &mut Request) {
     for name in CARRIED {
         if let Some(value) = job.request.headers.get(*name) {
             let name = HeaderName::from_static(name);
@@ -213,7 +213,7 @@ pub(super) fn carry_headers(job: &Job<'_>, request: &mut Request) {
 /// Body of a success, if it is the expected document or empty.
 ///
 /// An object's content is never read: objects have an ETag, and these documents have none.
-pub(super) async fn read_answer(
+pub(crate) async fn read_answer(
     job: &Job<'_>,
     backed: Backed,
     expected: AnswerDocument,
@@ -227,8 +227,8 @@ pub(super) async fn read_answer(
     if announced > limit || backed.status != StatusCode::OK || is_of_object {
         return Ok(None);
     }
-    let _share = job.share(announced).await?;
-    let text = answer::read_bounded(backed.body, limit).await?;
+    let _share = job.call.share(announced).await?;
+    let text = read_bounded(backed.body, limit).await?;
     Ok((text.is_empty() || expected.is(&text)).then_some(text))
 }
 

@@ -11,18 +11,22 @@ use s3proxy_envelope::layout::{MAX_PART, PlaintextLength};
 use s3proxy_envelope::multipart::PartNumber;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, Checksummer};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
+use s3proxy_protocol::operation::Operation;
 
-use super::part::{StoredPart, upload_part_held, upload_part_measured};
-use super::state::{self, OpenUpload};
-use super::{part_number, upload_id};
 use crate::body::outbound::ResponseBody;
-use crate::execute::held::HeldMemory;
-use crate::execute::new_object::announce_encryption;
-use crate::execute::payload::{self, Announced};
-use crate::execute::{Job, Outcome, RawBody};
+use crate::failure::Outcome;
+use crate::objects::new_object::announce_encryption;
+use crate::operations::Job;
+use crate::operations::held_body::HeldMemory;
+use crate::operations::payload::{self, Announced};
+use crate::operations::request_body::RawBody;
+use crate::operations::upload_steps::{part_number, upload_id};
+use crate::upload_state::part::{NewPart, StoredPart, upload_part_held, upload_part_measured};
+use crate::upload_state::state::{self, OpenUpload};
 
 /// Handles UploadPart.
-pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
+pub(crate) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
     let number = part_number(job)?;
     let announced = payload::announced(job.request)?;
     if announced.length > MAX_PART.0 {
@@ -36,21 +40,22 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
         )
         .into());
     }
-    let upload = state::load(job, upload_id(job)?).await?;
+    let upload = state::load_for_writing(&job.uploads(), job.object(), upload_id(job)?).await?;
     let sent = sent_algorithm(&announced);
     judge(&upload, job, sent)?;
-    let stored = if announced.length <= job.parts.held_body_bytes {
-        store_held(job, &upload, number, body).await?
+    let part = new_part(job, &upload, number);
+    let stored = if announced.length <= job.call.store.held_body_bytes {
+        store_held(job, part, body).await?
     } else {
         let length = PlaintextLength(announced.length);
         let received = Arc::clone(&job.record.received);
-        let inbound = announced.inbound(body, job.parts.patience.clone(), received);
+        let inbound = announced.inbound(body, job.services.patience.clone(), received);
         // A checksum that the client sends is verified on the way, and need not be computed twice.
         let measured = match sent {
             Some(_) => None,
             None => upload.checksum.map(|checksum| checksum.algorithm),
         };
-        upload_part_measured(job, &upload, number, length, inbound, measured).await?
+        upload_part_measured(&job.uploads(), part, length, inbound, measured).await?
     };
     Ok(respond(job, stored))
 }
@@ -74,23 +79,31 @@ fn judge(
     }
 }
 
-async fn store_held(
-    job: &Job<'_>,
-    upload: &OpenUpload,
-    number: PartNumber,
-    body: RawBody,
-) -> Outcome<StoredPart> {
-    let limit = job.parts.held_body_bytes;
+async fn store_held(job: &Job<'_>, part: NewPart<'_>, body: RawBody) -> Outcome<StoredPart> {
+    let limit = job.call.store.held_body_bytes;
     let held = payload::read_held(job, body, limit, HeldMemory::SEALED).await?;
     let (plaintext, _share) = (held.bytes, held.share);
     // Computed only if the client sent none: it was verified already otherwise.
     let checksum = held.verified.checksum.or_else(|| {
-        let algorithm = upload.checksum?.algorithm;
+        let algorithm = part.upload.checksum?.algorithm;
         let mut checksummer = Checksummer::new(algorithm);
         checksummer.update(&plaintext);
         Some((algorithm, checksummer.finish()))
     });
-    upload_part_held(job, upload, number, plaintext, checksum).await
+    upload_part_held(&job.uploads(), part, plaintext, checksum).await
+}
+
+/// The part that the request stores, with the client's headers for it.
+pub(crate) fn new_part<'a>(
+    job: &Job<'_>,
+    upload: &'a OpenUpload,
+    number: PartNumber,
+) -> NewPart<'a> {
+    NewPart {
+        upload,
+        number,
+        headers: header_rules::backend_request_headers(Operation::UploadPart, &job.request.headers),
+    }
 }
 
 fn respond(job: &Job<'_>, stored: StoredPart) -> Response<ResponseBody> {
@@ -100,7 +113,7 @@ fn respond(job: &Job<'_>, stored: StoredPart) -> Response<ResponseBody> {
     let etag = format!("\"{}\"", stored.etag.encode());
     let etag = HeaderValue::try_from(etag).expect("an ETag from a header, and hexadecimal digits");
     headers.insert(header::ETAG, etag);
-    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    announce_encryption(&mut headers, job.call.store.policy.announce_encryption);
     if let Some((algorithm, value)) = &stored.checksum {
         let value = HeaderValue::try_from(value.to_base64()).expect("base64 is a header value");
         headers.insert(algorithm.header_name(), value);

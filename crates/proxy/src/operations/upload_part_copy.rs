@@ -13,40 +13,43 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::xml::copy::copy_part_document;
 use time::OffsetDateTime;
 
-use super::part::{StoredPart, upload_part_held, upload_part_sealed};
-use super::state::{self, OpenUpload};
-use super::{part_number, upload_id};
 use crate::body::buffers::PIECE_BYTES;
 use crate::body::replaying::Replay;
-use crate::execute::copy::origin;
-use crate::execute::copy::times;
-use crate::execute::new_object::announce_encryption;
-use crate::execute::patience::Finished;
-use crate::execute::source::{self, Found, PlaintextBody};
-use crate::execute::{Job, Outcome, OwnedJob};
+use crate::failure::Outcome;
+use crate::objects::document_times;
+use crate::objects::new_object::announce_encryption;
+use crate::objects::read::{self, Found, PlaintextBody};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::write::insert_source_version;
+use crate::operations::long_running::Finished;
+use crate::operations::upload_part::new_part;
+use crate::operations::upload_steps::{part_number, upload_id};
+use crate::operations::{Job, OwnedJob, copy_source};
+use crate::upload_state::part::{NewPart, StoredPart, upload_part_held, upload_part_sealed};
+use crate::upload_state::state::{self, OpenUpload};
 
 /// Handles UploadPartCopy.
-pub(super) async fn upload_part_copy(owned: OwnedJob) -> Outcome<Finished> {
+pub(crate) async fn upload_part_copy(owned: OwnedJob) -> Outcome<Finished> {
     let job = &owned.job();
     let number = part_number(job)?;
     let range = CopyRange::from_headers(&job.request.headers)?;
-    let upload = state::load(job, upload_id(job)?).await?;
+    let upload = state::load_for_writing(&job.uploads(), job.object(), upload_id(job)?).await?;
     upload.refuse_other_customer_key(&job.request.headers)?;
-    let (found, stored) = origin::unless_replaced(|| attempt(job, &upload, number, range)).await?;
+    let (found, stored) = retry_replaced(|| attempt(job, &upload, number, range)).await?;
 
     let mut headers = stored.headers;
     // To the backend a staged part is an object, with a version; to the client it is a part.
     for name in ["x-amz-version-id", header::ETAG.as_str()] {
         headers.remove(name);
     }
-    origin::insert_version(&mut headers, &found);
-    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    insert_source_version(&mut headers, &found);
+    announce_encryption(&mut headers, job.call.store.policy.announce_encryption);
     let checksum = stored
         .checksum
         .map(|(algorithm, value)| (algorithm, value.to_base64()));
     let document = copy_part_document(
         &stored.etag.encode(),
-        &times::in_documents(OffsetDateTime::now_utc()),
+        &document_times::in_documents(OffsetDateTime::now_utc()),
         checksum
             .as_ref()
             .map(|(algorithm, value)| (*algorithm, value.as_str())),
@@ -60,15 +63,16 @@ async fn attempt(
     number: PartNumber,
     range: Option<CopyRange>,
 ) -> Outcome<(Found, StoredPart)> {
-    let source = origin::source(job);
-    let found = origin::find(job, &source).await?;
+    let source = copy_source::source(job);
+    let found = copy_source::find(job, &source).await?;
     let (range, length) = stretch(&found, range)?;
-    let content = source::open(job, &source, &found, range).await?;
+    let content = read::open(&job.call, &source, &found, range).await?;
     let content = Replay::new(content, length.0);
-    let stored = if length.0 <= job.parts.held_body_bytes {
-        store_held(job, upload, number, content, length).await?
+    let part = new_part(job, upload, number);
+    let stored = if length.0 <= job.call.store.held_body_bytes {
+        store_held(job, part, content, length).await?
     } else {
-        upload_part_sealed(job, upload, number, length, content).await?
+        upload_part_sealed(&job.uploads(), part, length, content).await?
     };
     Ok((found, stored))
 }
@@ -101,20 +105,19 @@ fn stretch(
 
 async fn store_held(
     job: &Job<'_>,
-    upload: &OpenUpload,
-    number: PartNumber,
+    part: NewPart<'_>,
     mut content: Replay<PlaintextBody>,
     length: PlaintextLength,
 ) -> Outcome<StoredPart> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
     // Plaintext and stored form are both in memory while the part is sealed.
-    let _share = job.share(2 * length + PIECE_BYTES).await?;
+    let _share = job.call.share(2 * length + PIECE_BYTES).await?;
     let mut plaintext = Vec::with_capacity(length);
     content.read_to_end(&mut plaintext).await?;
-    let checksum = upload.checksum.map(|checksum| {
+    let checksum = part.upload.checksum.map(|checksum| {
         let mut checksummer = Checksummer::new(checksum.algorithm);
         checksummer.update(&plaintext);
         (checksum.algorithm, checksummer.finish())
     });
-    upload_part_held(job, upload, number, plaintext, checksum).await
+    upload_part_held(&job.uploads(), part, plaintext, checksum).await
 }

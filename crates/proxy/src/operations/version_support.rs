@@ -12,19 +12,16 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::name::ObjectKey;
 
-use super::answer::{self, Backed};
-use super::multipart::bucket::Bucket;
-use super::{Job, Outcome, sub_resource};
-use crate::respond::Failure;
-
-/// Header with the version that a response is about.
-const VERSION_ID: &str = "x-amz-version-id";
-
-/// Version id of an object that was written while its bucket was unversioned.
-const NULL_VERSION: &str = "null";
+use crate::failure::{Failure, Outcome};
+use crate::objects::ObjectRef;
+use crate::objects::call::{Backed, failure_of};
+use crate::objects::versions::{NULL_VERSION, ignored, version};
+use crate::operations::{Job, sub_resource_support};
+use crate::upload_state::bucket::Bucket;
 
 /// Whether the backend has been seen to select versions.
 #[derive(Default)]
@@ -40,48 +37,40 @@ impl VersionSupport {
     }
 }
 
-/// Refuses a response about another version than the requested one.
-pub(super) fn require_answered(asked: Option<&str>, answered: &HeaderMap) -> Outcome<()> {
-    match asked {
-        None => Ok(()),
-        Some(NULL_VERSION) => match version(answered) {
-            None | Some(NULL_VERSION) => Ok(()),
-            Some(_) => Err(ignored().into()),
-        },
-        Some(asked) if version(answered) == Some(asked) => Ok(()),
-        Some(_) => Err(ignored().into()),
-    }
-}
-
 /// Refuses to delete a version that the backend is not known to find: it could delete the current
 /// object. Costs at most two requests and a listing, and none once the backend has been seen to
 /// select versions.
-pub(super) async fn permit_deletion(job: &Job<'_>, object_key: &str, asked: &str) -> Outcome<()> {
+pub(crate) async fn permit_deletion(job: &Job<'_>, key: &ObjectKey, asked: &str) -> Outcome<()> {
     if asked.is_empty() {
         return Err(empty().into());
     }
-    let support = &job.parts.versions;
-    let is_aws = job.parts.backend.is_aws(answer::service_of(job).as_ref());
+    let support = &job.services.versions;
+    let is_aws = job.call.is_aws();
     if asked == NULL_VERSION || is_aws || support.is_seen() {
         return Ok(());
     }
-    let of_version = head(job, object_key, Some(asked)).await?;
+    let object = ObjectRef {
+        bucket: job.bucket(),
+        key,
+        version: None,
+    };
+    let of_version = head(job, object.at(Some(asked))).await?;
     if of_version.status.is_success() && version(&of_version.headers) != Some(asked) {
         return Err(ignored().into());
     }
-    let current = head(job, object_key, None).await?;
+    let current = head(job, object).await?;
     match judge(asked, &of_version, &current) {
         Evidence::Selects => {
             support.note();
             Ok(())
         }
         Evidence::Current => Ok(()),
-        Evidence::Absent if has_versions(job, object_key).await? => {
+        Evidence::Absent if has_versions(job, object).await? => {
             support.note();
             Ok(())
         }
         Evidence::Absent => Err(no_such_version().into()),
-        Evidence::Refused => Err(answer::refused(job, of_version).await),
+        Evidence::Refused => Err(failure_of(of_version).await),
     }
 }
 
@@ -119,9 +108,10 @@ fn judge(asked: &str, of_version: &Backed, current: &Backed) -> Evidence {
 }
 
 /// Whether the backend lists a version or a delete marker of the key.
-async fn has_versions(job: &Job<'_>, object_key: &str) -> Outcome<bool> {
+async fn has_versions(job: &Job<'_>, object: ObjectRef<'_>) -> Outcome<bool> {
+    let object_key = object.key.as_str();
     let mut found = false;
-    let bucket = Bucket::of(job, job.request.bucket().unwrap_or_default());
+    let bucket = Bucket::of(&job.call, object.bucket.as_str());
     let walked = bucket.walk(object_key, |entry| {
         // The listing is by prefix and sorted: the key itself comes first, longer keys follow.
         if entry.key != object_key {
@@ -140,30 +130,15 @@ async fn has_versions(job: &Job<'_>, object_key: &str) -> Outcome<bool> {
     Ok(found)
 }
 
-async fn head(job: &Job<'_>, object_key: &str, version: Option<&str>) -> Outcome<Backed> {
-    let mut request = answer::request_for(job, Method::HEAD);
-    request.key = Some(object_key.to_owned());
-    let version = version.map(|version| ("versionId".to_owned(), Some(version.to_owned())));
-    request.query.extend(version);
-    sub_resource::carry_headers(job, &mut request);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+async fn head(job: &Job<'_>, object: ObjectRef<'_>) -> Outcome<Backed> {
+    let mut request = job.call.request(Method::HEAD, object);
+    sub_resource_support::carry_headers(job, &mut request);
+    let backed = job.call.send(request).await?;
     // Any other status is evidence about the version.
     if backed.status.is_server_error() {
-        return Err(answer::refused(job, backed).await);
+        return Err(failure_of(backed).await);
     }
     Ok(backed)
-}
-
-fn version(headers: &HeaderMap) -> Option<&str> {
-    headers.get(VERSION_ID)?.to_str().ok()
-}
-
-fn ignored() -> S3Error {
-    S3Error::new(
-        ErrorCode::NotImplemented,
-        "The storage behind this proxy does not select versions: asked for one, it answers with \
-         another or with the current object.",
-    )
 }
 
 fn no_such_version() -> S3Error {
@@ -181,7 +156,7 @@ fn empty() -> S3Error {
 }
 
 /// Error code and message of a failed object of a batch, as far as the client may see them.
-pub(super) fn batch_error(failure: &Failure) -> (String, String) {
+pub(crate) fn batch_error(failure: &Failure) -> (String, String) {
     match failure {
         Failure::Refused(error) => (error.code.as_str().to_owned(), error.message.to_string()),
         Failure::Answer(answer) => (

@@ -41,7 +41,7 @@ impl Attempts {
     }
 
     /// Remembers what was stored.
-    pub(super) fn stored(&self, upload: UploadHash, number: PartNumber, etag: &str) {
+    pub(crate) fn stored(&self, upload: UploadHash, number: PartNumber, etag: &str) {
         let attempt = Attempt {
             etag: etag.into(),
             stored: Instant::now(),
@@ -50,13 +50,13 @@ impl Attempts {
     }
 
     /// Whether a part is the one that this replica stored last under the number.
-    pub(super) fn is_last(&self, upload: UploadHash, number: PartNumber, etag: &str) -> bool {
+    pub(crate) fn is_last(&self, upload: UploadHash, number: PartNumber, etag: &str) -> bool {
         let last = self.0.get(&(upload, number));
         last.is_some_and(|last| *last.etag == *etag)
     }
 
     /// How long the next attempt has to wait before a list shows it as the later one.
-    pub(super) fn wait(&self, upload: UploadHash, number: PartNumber) -> Duration {
+    pub(crate) fn wait(&self, upload: UploadHash, number: PartNumber) -> Duration {
         let last = self.0.get(&(upload, number));
         last.map_or(Duration::ZERO, |last| {
             LIST_PRECISION.saturating_sub(last.stored.elapsed())

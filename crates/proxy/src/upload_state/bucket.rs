@@ -15,10 +15,10 @@ use s3proxy_protocol::xml::listing::{EntryKind, ListEntry, ListPage};
 use s3proxy_protocol::xml::uploads::{ListedUpload, UploadsPage};
 
 use crate::backend::{Backend, Request, Service};
-use crate::execute::answer::{self, Backed};
-use crate::execute::course::{Course, check_entries};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::StoreCall;
+use crate::objects::call::{Backed, failure_of, read_bounded};
+use crate::objects::listing_walk::{Course, check_entries};
 
 /// Longest page that is read, in bytes: 1000 keys of 1024 bytes, three bytes each when URL-encoded,
 /// with a margin for the other elements.
@@ -87,9 +87,9 @@ impl Bucket {
         }
     }
 
-    /// A bucket of the service that handles the client's request.
-    pub(crate) fn of(job: &Job<'_>, name: &str) -> Self {
-        Self::new(&job.parts.backend, name, answer::service_of(job))
+    /// A bucket of the service that the call uses.
+    pub(crate) fn of(call: &StoreCall<'_>, name: &str) -> Self {
+        Self::new(&call.store.backend, name, call.service().cloned())
     }
 
     /// Another bucket of the same service.
@@ -304,7 +304,7 @@ impl Bucket {
         let mut request = self.request(Method::GET, None);
         request.query = query;
         let backed = self.send(request).await?;
-        answer::read_bounded(backed.body, MAX_PAGE_BYTES).await
+        read_bounded(backed.body, MAX_PAGE_BYTES).await
     }
 
     /// Makes a request for the bucket, or for a key in it.
@@ -331,7 +331,7 @@ pub(crate) async fn send(backend: &Backend, request: Request) -> Outcome<Backed>
     if answered.status.is_success() {
         Ok(answered)
     } else {
-        Err(answer::failure_of(answered).await)
+        Err(failure_of(answered).await)
     }
 }
 

@@ -15,12 +15,12 @@ use http::{Method, StatusCode};
 use s3proxy_envelope::multipart::{SealedUploadState, UploadName};
 use s3proxy_protocol::xml::uploads::ListedUpload;
 
-use super::bucket::{Bucket, parameter};
-use super::staged::folders;
-use super::state::MAX_STATE_BYTES;
 use crate::backend::Request;
-use crate::execute::{Outcome, answer};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::read_bounded;
+use crate::upload_state::bucket::{Bucket, parameter};
+use crate::upload_state::staged::folders;
+use crate::upload_state::state::MAX_STATE_BYTES;
 
 /// Knowledge about the upload that a folder belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl StateFolder<'_> {
             .send(self.place.request(Method::GET, Some(&key)))
             .await
         {
-            Ok(backed) => answer::read_bounded(backed.body, MAX_STATE_BYTES).await,
+            Ok(backed) => read_bounded(backed.body, MAX_STATE_BYTES).await,
             Err(failure) if is(&failure, "NoSuchKey") => return Ok(Named::Gone),
             Err(failure) => return Err(failure),
         };

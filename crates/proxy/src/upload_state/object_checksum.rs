@@ -15,20 +15,20 @@ use s3proxy_protocol::checksum::{
 };
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-use super::checksum::UploadChecksum;
-use super::selection::Selected;
+use crate::upload_state::selection::Selected;
+use crate::upload_state::upload_checksum::UploadChecksum;
 
 /// The checksum of a completed object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Whole {
-    pub(super) algorithm: ChecksumAlgorithm,
-    pub(super) value: ChecksumValue,
-    pub(super) kind: ChecksumType,
+pub(crate) struct Whole {
+    pub(crate) algorithm: ChecksumAlgorithm,
+    pub(crate) value: ChecksumValue,
+    pub(crate) kind: ChecksumType,
 }
 
 impl Whole {
     /// Spelling in headers and documents: a composite checksum is followed by the number of parts.
-    pub(super) fn text(&self, parts: usize) -> String {
+    pub(crate) fn text(&self, parts: usize) -> String {
         let base64 = self.value.to_base64();
         match self.kind {
             ChecksumType::FullObject => base64,
@@ -39,14 +39,14 @@ impl Whole {
 
 /// Known checksums of an object and its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) whole: Option<Whole>,
+pub(crate) struct Verdict {
+    pub(crate) whole: Option<Whole>,
     /// Set where every part has one of this algorithm, and the seal can hold it.
     parts: Option<multipart::ChecksumAlgorithm>,
 }
 
 /// Checksum of the whole object in the headers of a CompleteMultipartUpload.
-pub(super) fn stated(
+pub(crate) fn stated(
     headers: &HeaderMap,
 ) -> Result<Option<(ChecksumAlgorithm, ChecksumValue)>, S3Error> {
     let mut found = None;
@@ -71,7 +71,7 @@ pub(super) fn stated(
 }
 
 /// Determines the object's checksum, and refuses a stated one that contradicts it.
-pub(super) fn judge(
+pub(crate) fn judge(
     upload: Option<UploadChecksum>,
     stated: Option<(ChecksumAlgorithm, ChecksumValue)>,
     parts: &[Selected],
@@ -145,7 +145,7 @@ fn without_algorithm(
 
 impl Verdict {
     /// Fields of the seal that describe the whole object.
-    pub(super) fn seal_fields(&self, hash: UploadHash) -> SealFields {
+    pub(crate) fn seal_fields(&self, hash: UploadHash) -> SealFields {
         let whole = self.whole.as_ref();
         let named = |whole: &Whole| {
             let name = whole.algorithm.as_str().to_owned();
@@ -160,7 +160,7 @@ impl Verdict {
     }
 
     /// Entry of a part in the seal.
-    pub(super) fn sealed_part(&self, part: &Selected) -> SealedPart {
+    pub(crate) fn sealed_part(&self, part: &Selected) -> SealedPart {
         let checksum = match (self.parts, &part.checksum) {
             (Some(_), Some(value)) => value.as_bytes().to_vec(),
             (Some(_) | None, _) => Vec::new(),

@@ -18,28 +18,26 @@ use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber};
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::checksum::ChecksumAlgorithm;
-use s3proxy_protocol::header_rules;
-use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::copy::CopyResult;
 
-use super::state::{self, OpenUpload};
-use super::{FIRST_NUMBER, TAIL_NUMBER, present, staged};
 use crate::backend::{BackendError, Request, RequestBody};
 use crate::body::sealing::Payload;
 use crate::config::resolved::PartSizes;
-use crate::execute::answer::{self, Backed};
-use crate::execute::new_object::Checksum;
-use crate::execute::put_object::{expect_result, seal_whole};
-use crate::execute::sealed_stream::send_sealed;
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::StoreCall;
+use crate::objects::call::{Backed, client_headers, expect_etag, read_bounded};
+use crate::objects::new_object::Checksum;
+use crate::objects::sealed_stream::send_sealed;
+use crate::objects::write::seal_whole;
+use crate::upload_state::state::{self, OpenUpload};
+use crate::upload_state::{FIRST_NUMBER, TAIL_NUMBER, UploadCall, staged, stored_parts};
 
 /// Longest response to a copy that is read, in bytes.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
 /// Place where a part is kept until the upload completes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shelf {
+pub(crate) enum Shelf {
     /// A part of the backend's upload.
     Upload,
     /// A separate object under the state prefix.
@@ -69,18 +67,18 @@ impl Shelf {
 
 /// Selects the place of a part, and remembers the size of number 1.
 async fn shelf(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     number: PartNumber,
     length: PlaintextLength,
 ) -> Outcome<Shelf> {
-    let sizes = job.parts.policy.part_sizes;
+    let sizes = call.store.policy.part_sizes;
     let known = match sizes {
         PartSizes::Any => None,
         // Until number 1 is stored its size is unknown, and other parts are staged.
         PartSizes::Equal => match upload.first_size() {
             Some(size) => Some(size),
-            None => first_size(job, upload).await?,
+            None => first_size(call, upload).await?,
         },
     };
     let shelf = Shelf::of(number, length, sizes, known);
@@ -91,13 +89,13 @@ async fn shelf(
 }
 
 /// Stored size of number 1, as the backend lists it.
-async fn first_size(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Option<u64>> {
-    let mut request = upload_request(job, Method::GET, upload);
+async fn first_size(call: &StoreCall<'_>, upload: &OpenUpload) -> Outcome<Option<u64>> {
+    let mut request = upload_request(call, Method::GET, upload);
     request
         .query
         .push(("max-parts".to_owned(), Some("1".to_owned())));
     request.headers = upload.customer_key();
-    let page = present::page(job, request).await?;
+    let page = stored_parts::page(call, request).await?;
     let first = page.parts.iter().find(|part| part.number == FIRST_NUMBER);
     let size = first.map(|part| part.size);
     if let Some(size) = size {
@@ -115,49 +113,55 @@ pub(crate) struct StoredPart {
     pub(crate) headers: HeaderMap,
 }
 
+/// A part that is about to be stored.
+pub(crate) struct NewPart<'a> {
+    pub(crate) upload: &'a OpenUpload,
+    pub(crate) number: PartNumber,
+    /// Headers for the backend's UploadPart: the SSE-C key and the requester-pays header.
+    pub(crate) headers: HeaderMap,
+}
+
 /// Seals and stores a part whose plaintext is in memory.
 pub(crate) async fn upload_part_held(
-    job: &Job<'_>,
-    upload: &OpenUpload,
-    number: PartNumber,
+    uploads: &UploadCall<'_>,
+    part: NewPart<'_>,
     plaintext: Vec<u8>,
     checksum: Option<Checksum>,
 ) -> Outcome<StoredPart> {
+    let (call, upload, number) = (&uploads.call, part.upload, part.number);
     let length = PlaintextLength(plaintext.len() as u64);
     let frame = frame(number, length);
     let start = |buffer| ObjectSealer::part(&upload.dek, frame, buffer);
     let (head, sealed) = seal_whole(start, StoredLength(message_length(length)), &plaintext);
     drop(plaintext);
-    let shelf = shelf(job, upload, number, length).await?;
-    let request = request(job, upload, number, shelf, RequestBody::Held(sealed));
-    wait_for_last_attempt(job, upload, number).await;
-    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
-    settle(job, upload, number, shelf).await;
-    stored(job, upload, number, &backed, &head, checksum)
+    let shelf = shelf(call, upload, number, length).await?;
+    let request = part_request(call, part, shelf, RequestBody::Held(sealed));
+    wait_for_last_attempt(uploads, upload, number).await;
+    let backed = call.expect_etag(request).await?;
+    settle(uploads, upload, number, shelf).await;
+    stored(uploads, upload, number, &backed, &head, checksum)
 }
 
 /// Seals and stores a part while its plaintext arrives, from a client or from a stored object, and
 /// computes its checksum for the upload.
 pub(crate) async fn upload_part_sealed<P>(
-    job: &Job<'_>,
-    upload: &OpenUpload,
-    number: PartNumber,
+    uploads: &UploadCall<'_>,
+    part: NewPart<'_>,
     length: PlaintextLength,
     source: P,
 ) -> Outcome<StoredPart>
 where
     P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
-    let measured = upload.checksum.map(|checksum| checksum.algorithm);
-    upload_part_measured(job, upload, number, length, source, measured).await
+    let measured = part.upload.checksum.map(|checksum| checksum.algorithm);
+    upload_part_measured(uploads, part, length, source, measured).await
 }
 
 /// Seals and stores a part while its plaintext arrives. A checksum is computed only if `measured`
 /// names an algorithm: `source` may have its own.
-pub(super) async fn upload_part_measured<P>(
-    job: &Job<'_>,
-    upload: &OpenUpload,
-    number: PartNumber,
+pub(crate) async fn upload_part_measured<P>(
+    uploads: &UploadCall<'_>,
+    part: NewPart<'_>,
     length: PlaintextLength,
     source: P,
     measured: Option<ChecksumAlgorithm>,
@@ -165,40 +169,44 @@ pub(super) async fn upload_part_measured<P>(
 where
     P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
-    let shelf = shelf(job, upload, number, length).await?;
-    let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
+    let (call, upload, number) = (&uploads.call, part.upload, part.number);
+    let shelf = shelf(call, upload, number, length).await?;
+    let sealer = ObjectSealer::part(&upload.dek, frame(number, length), call.store.pool.take());
     let head = *sealer.head();
-    let put = |body| request(job, upload, number, shelf, body);
-    wait_for_last_attempt(job, upload, number).await;
-    let (backed, checksum) = send_sealed(job, source, sealer, measured, put).await?;
-    settle(job, upload, number, shelf).await;
-    stored(job, upload, number, &backed, &head, checksum)
+    let put = |body| part_request(call, part, shelf, body);
+    wait_for_last_attempt(uploads, upload, number).await;
+    let (backed, checksum) = send_sealed(call, source, sealer, measured, put).await?;
+    settle(uploads, upload, number, shelf).await;
+    stored(uploads, upload, number, &backed, &head, checksum)
 }
 
 fn frame(number: PartNumber, length: PlaintextLength) -> Frame {
     Frame::new(number, length).expect("far below the longest that a frame can say")
 }
 
-fn request(
-    job: &Job<'_>,
-    upload: &OpenUpload,
-    number: PartNumber,
+fn part_request(
+    call: &StoreCall<'_>,
+    part: NewPart<'_>,
     shelf: Shelf,
     body: RequestBody,
 ) -> Request {
+    let NewPart {
+        upload,
+        number,
+        headers,
+    } = part;
     let mut request = match shelf {
         Shelf::Upload => {
-            let mut request = upload_request(job, Method::PUT, upload);
+            let mut request = upload_request(call, Method::PUT, upload);
             let text = Some(number.get().to_string());
             request.query.insert(0, ("partNumber".to_owned(), text));
-            let client = &job.request.headers;
-            request.headers = header_rules::backend_request_headers(Operation::UploadPart, client);
+            request.headers = headers;
             request
         }
         Shelf::Staged => {
             let place = &upload.place;
             let key = place.hash.part_key(&place.prefix, number);
-            let mut request = state::request(job, place, Method::PUT, &key);
+            let mut request = state::request(call, place, Method::PUT, &key);
             request.headers = upload.encryption();
             request
         }
@@ -208,42 +216,50 @@ fn request(
 }
 
 /// Makes a request for the backend's upload.
-pub(super) fn upload_request(job: &Job<'_>, method: Method, upload: &OpenUpload) -> Request {
-    let mut request = answer::request_for(job, method);
+pub(crate) fn upload_request(call: &StoreCall<'_>, method: Method, upload: &OpenUpload) -> Request {
+    let mut request = call.request(method, upload.object.current());
     request.query = vec![("uploadId".to_owned(), Some(upload.id.clone()))];
     request
 }
 
 /// Stores a piece of the tail, which is not a client's part.
-pub(super) async fn upload_tail(
-    job: &Job<'_>,
+pub(crate) async fn upload_tail(
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     number: PartNumber,
     body: RequestBody,
 ) -> Outcome<String> {
-    let mut request = request(job, upload, number, Shelf::Upload, body);
-    // The client's headers belong to its Complete, not to this part.
-    request.headers = upload.customer_key();
-    let sent = job.parts.backend.send(request).await;
+    let part = NewPart {
+        upload,
+        number,
+        // The client's headers belong to its Complete, not to this part.
+        headers: upload.customer_key(),
+    };
+    let request = part_request(call, part, Shelf::Upload, body);
+    let sent = call.store.backend.send(request).await;
     let response = sent.map_err(|error| match error {
         // The failed body is a staged part, not the client's request.
         BackendError::RequestBody(_) => Failure::Unusable("a staged part broke off"),
         other => other.into(),
     })?;
-    backend_etag(&expect_result(job, response).await?)
+    backend_etag(&expect_etag(call.receive(response)).await?)
 }
 
 /// Lets the backend copy an object of the proxy into the upload; `headers` name the source.
-pub(super) async fn copy_part(
-    job: &Job<'_>,
+pub(crate) async fn copy_part(
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     number: PartNumber,
     headers: HeaderMap,
 ) -> Outcome<String> {
-    let mut request = request(job, upload, number, Shelf::Upload, RequestBody::Empty);
-    request.headers = headers;
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    let part = NewPart {
+        upload,
+        number,
+        headers,
+    };
+    let request = part_request(call, part, Shelf::Upload, RequestBody::Empty);
+    let backed = call.expect_success(request).await?;
+    let text = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     let result = CopyResult::parse(text.trim_ascii());
     result
         .map(|result| result.etag)
@@ -251,16 +267,17 @@ pub(super) async fn copy_part(
 }
 
 /// Records where the part of this number is now, and deletes a staged one that it replaced.
-async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: Shelf) {
+async fn settle(uploads: &UploadCall<'_>, upload: &OpenUpload, number: PartNumber, shelf: Shelf) {
     match shelf {
         Shelf::Staged => {
             upload.saw_staged(number);
-            job.parts.uploads.reweigh(upload);
+            uploads.caches.open.reweigh(upload);
         }
         Shelf::Upload => {
             // Only a part known to be staged costs a request. Others are left to the ETag.
             if upload.take_staged(number).is_some()
-                && let Err(failure) = staged::delete_staged(job, &upload.place, number).await
+                && let Err(failure) =
+                    staged::delete_staged(&uploads.call, &upload.place, number).await
             {
                 // Harmless: the ETag that the client names on completion distinguishes the two.
                 tracing::debug!(reason = %failure, "a replaced staged part stays until the end");
@@ -270,18 +287,18 @@ async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: S
 }
 
 /// Lets a list tell this attempt from the last one. AWS lists no part that was replaced.
-async fn wait_for_last_attempt(job: &Job<'_>, upload: &OpenUpload, number: PartNumber) {
-    if job.parts.backend.is_aws(answer::service_of(job).as_ref()) {
+async fn wait_for_last_attempt(uploads: &UploadCall<'_>, upload: &OpenUpload, number: PartNumber) {
+    if uploads.call.is_aws() {
         return;
     }
-    let wait = job.parts.attempts.wait(upload.place.hash, number);
+    let wait = uploads.caches.attempts.wait(upload.place.hash, number);
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
 }
 
 fn stored(
-    job: &Job<'_>,
+    uploads: &UploadCall<'_>,
     upload: &OpenUpload,
     number: PartNumber,
     backed: &Backed,
@@ -289,14 +306,17 @@ fn stored(
     checksum: Option<Checksum>,
 ) -> Outcome<StoredPart> {
     let etag = backend_etag(backed)?;
-    job.parts.attempts.stored(upload.place.hash, number, &etag);
+    uploads
+        .caches
+        .attempts
+        .stored(upload.place.hash, number, &etag);
     let raw = checksum.as_ref().map(|(_, value)| value.as_bytes());
     let part = StoredPart {
         etag: PartEtag::marked(&etag, head, raw),
         checksum,
-        headers: answer::client_headers(&backed.headers),
+        headers: client_headers(&backed.headers),
     };
-    job.parts.uploads.part_checksums.remember(upload, &part);
+    uploads.caches.open.part_checksums.remember(upload, &part);
     Ok(part)
 }
 

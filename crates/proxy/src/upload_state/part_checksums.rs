@@ -13,10 +13,10 @@ use moka::sync::Cache;
 use s3proxy_envelope::multipart::{Mark, PartEtag, UploadHash};
 use s3proxy_protocol::checksum::{ChecksumType, ChecksumValue};
 
-use super::checksum::UploadChecksum;
-use super::part::StoredPart;
-use super::selection::Selected;
-use super::state::OpenUpload;
+use crate::upload_state::part::StoredPart;
+use crate::upload_state::selection::Selected;
+use crate::upload_state::state::OpenUpload;
+use crate::upload_state::upload_checksum::UploadChecksum;
 
 /// Most values, of some 250 bytes each with what the cache needs: 8 MiB.
 const MOST_VALUES: u64 = 32 * 1024;
@@ -24,10 +24,10 @@ const MOST_VALUES: u64 = 32 * 1024;
 /// No client is expected to pause for longer between the parts of an upload.
 const IDLE: Duration = Duration::from_hours(24);
 
-pub(super) struct PartChecksums(Cache<(UploadHash, Mark), ChecksumValue>);
+pub(crate) struct PartChecksums(Cache<(UploadHash, Mark), ChecksumValue>);
 
 impl PartChecksums {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let cache = Cache::builder()
             .max_capacity(MOST_VALUES)
             .time_to_idle(IDLE);
@@ -35,7 +35,7 @@ impl PartChecksums {
     }
 
     /// Remembers the checksum of a part where its ETag has no room for it.
-    pub(super) fn remember(&self, upload: &OpenUpload, part: &StoredPart) {
+    pub(crate) fn remember(&self, upload: &OpenUpload, part: &StoredPart) {
         if let Some((algorithm, value)) = &part.checksum
             && upload.checksum.is_some_and(is_full_object)
             && upload.checksum.is_some_and(|of| of.algorithm == *algorithm)
@@ -47,7 +47,7 @@ impl PartChecksums {
     }
 
     /// Adds what is remembered to the parts whose checksum is not known.
-    pub(super) fn fill_in(&self, upload: &OpenUpload, parts: &mut [Selected]) {
+    pub(crate) fn fill_in(&self, upload: &OpenUpload, parts: &mut [Selected]) {
         if !upload.checksum.is_some_and(is_full_object) {
             return;
         }

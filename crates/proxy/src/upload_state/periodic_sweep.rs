@@ -10,13 +10,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use s3proxy_protocol::name::BucketName;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::sweep::{DEFAULT_AGE, Found, Mode, Nameless, Sweep, UploadBucket};
+use crate::backend::Service;
 use crate::config::resolved::SweepInterval;
-use crate::execute::{Job, Outcome, Parts, answer};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::Store;
+use crate::upload_state::sweep::{DEFAULT_AGE, Found, Mode, Nameless, Sweep, UploadBucket};
 
 /// Most bucket names that are kept; clients choose them.
 const MAX_BUCKETS: usize = 10_000;
@@ -27,16 +29,14 @@ pub(crate) struct SeenBuckets(Mutex<BTreeMap<String, UploadBucket>>);
 
 impl SeenBuckets {
     /// Notes the bucket of a request that succeeded at the backend.
-    pub(crate) fn note(&self, job: &Job<'_>) {
-        let Some(bucket) = job.request.bucket() else {
-            return;
-        };
+    pub(crate) fn note(&self, bucket: &BucketName, service: Option<&Service>) {
+        let bucket = bucket.as_str();
         // Poison is ignored: an insertion is complete or did not happen, even if a thread panicked.
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < MAX_BUCKETS && !seen.contains_key(bucket) {
             let noted = UploadBucket {
                 name: bucket.to_owned(),
-                service: answer::service_of(job),
+                service: service.cloned(),
             };
             seen.insert(bucket.to_owned(), noted);
         }
@@ -54,7 +54,10 @@ impl SeenBuckets {
 }
 
 /// Sweeps forever, unless disabled, under the current settings. A new interval applies immediately.
-pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>) {
+pub(crate) async fn sweep_periodically(
+    mut current: watch::Receiver<Arc<Store>>,
+    seen: Arc<SeenBuckets>,
+) {
     let mut schedule = Schedule::of(&current.borrow_and_update());
     loop {
         let changed = match schedule.next {
@@ -62,8 +65,8 @@ pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>)
             Some(next) => tokio::select! {
                 changed = current.changed() => changed,
                 () = tokio::time::sleep_until(next) => {
-                    let parts = Arc::clone(&current.borrow());
-                    sweep_once(&parts).await;
+                    let store = Arc::clone(&current.borrow());
+                    sweep_once(&store, &seen).await;
                     schedule = schedule.after_a_sweep();
                     continue;
                 }
@@ -73,9 +76,9 @@ pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>)
             return;
         }
         // A reload that keeps the interval must not postpone the sweep.
-        let parts = current.borrow_and_update();
-        if parts.policy.sweep_interval != schedule.interval {
-            schedule = Schedule::of(&parts);
+        let store = current.borrow_and_update();
+        if store.policy.sweep_interval != schedule.interval {
+            schedule = Schedule::of(&store);
         }
     }
 }
@@ -87,8 +90,8 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn of(parts: &Parts) -> Self {
-        Self::within(parts.policy.sweep_interval, chance)
+    fn of(store: &Store) -> Self {
+        Self::within(store.policy.sweep_interval, chance)
     }
 
     fn after_a_sweep(&self) -> Self {
@@ -105,26 +108,26 @@ impl Schedule {
     }
 }
 
-async fn sweep_once(parts: &Parts) {
+async fn sweep_once(store: &Store, seen: &SeenBuckets) {
     let sweep = Sweep {
-        backend: &parts.backend,
-        policy: &parts.policy,
+        backend: &store.backend,
+        policy: &store.policy,
         older_than: DEFAULT_AGE,
         mode: Mode::Remove,
         nameless: Nameless::Stay,
     };
-    let seen = parts.seen_buckets.all();
-    if seen.is_empty() {
+    let buckets = seen.all();
+    if buckets.is_empty() {
         return;
     }
     let tell = |bucket: &str, found| {
         if matches!(&found, Err(failure) if is_no_bucket(failure)) {
-            parts.seen_buckets.forget(bucket);
+            seen.forget(bucket);
         } else {
             log(bucket, found);
         }
     };
-    sweep.buckets(seen, tell).await;
+    sweep.buckets(buckets, tell).await;
 }
 
 fn log(bucket: &str, found: Outcome<Found>) {
@@ -149,7 +152,7 @@ fn log(bucket: &str, found: Outcome<Found>) {
 
 /// Whether the bucket was deleted after it received uploads.
 fn is_no_bucket(failure: &Failure) -> bool {
-    matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchBucket")
+    failure.is_backend_code("NoSuchBucket")
 }
 
 /// A random number from 0 to 1.

@@ -18,9 +18,9 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::quote::quoted;
 use s3proxy_protocol::xml::complete::{CompleteRequest, CompletedPart};
 
-use super::checksum::{UploadChecksum, lower};
-use super::part::Shelf;
-use crate::respond::Failure;
+use crate::failure::Failure;
+use crate::upload_state::part::Shelf;
+use crate::upload_state::upload_checksum::{UploadChecksum, lower};
 
 /// S3's message for missing parts.
 const INVALID_PART: &str = "One or more of the specified parts could not be found.  The part may \
@@ -28,30 +28,30 @@ const INVALID_PART: &str = "One or more of the specified parts could not be foun
 
 /// A stored part, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Present {
-    pub(super) number: PartNumber,
+pub(crate) struct Present {
+    pub(crate) number: PartNumber,
     /// ETag as the backend listed it, without quotes.
-    pub(super) etag: String,
+    pub(crate) etag: String,
     /// Length in stored bytes.
-    pub(super) size: u64,
-    pub(super) shelf: Shelf,
+    pub(crate) size: u64,
+    pub(crate) shelf: Shelf,
 }
 
 /// A part that becomes part of the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Selected {
-    pub(super) frame: Frame,
+pub(crate) struct Selected {
+    pub(crate) frame: Frame,
     /// ETag as the backend listed it, without quotes.
-    pub(super) etag: String,
-    pub(super) shelf: Shelf,
-    pub(super) tag: PartTag,
+    pub(crate) etag: String,
+    pub(crate) shelf: Shelf,
+    pub(crate) tag: PartTag,
     /// Checksum of the upload's algorithm, if known.
-    pub(super) checksum: Option<ChecksumValue>,
+    pub(crate) checksum: Option<ChecksumValue>,
 }
 
 /// Reason why the client's list cannot be completed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SelectionError {
+pub(crate) enum SelectionError {
     #[error("the parts are not in ascending order")]
     Order,
     #[error("part {number} is not there with the ETag {}", quoted(.etag))]
@@ -71,7 +71,7 @@ pub(super) enum SelectionError {
 
 impl SelectionError {
     /// S3's error for the failure, in plaintext terms.
-    pub(super) fn into_failure(self, upload_id: &str) -> Failure {
+    pub(crate) fn into_failure(self, upload_id: &str) -> Failure {
         let part = |number: u16, etag| [("PartNumber", number.to_string()), ("ETag", etag)];
         match self {
             Self::Order => Failure::Refused(S3Error::new(
@@ -113,7 +113,7 @@ impl SelectionError {
 }
 
 /// Whether every part of the request is in `present`, which makes listing staged parts unnecessary.
-pub(super) fn all_present(request: &CompleteRequest, present: &[Present]) -> bool {
+pub(crate) fn all_present(request: &CompleteRequest, present: &[Present]) -> bool {
     let index = index(present);
     request
         .parts
@@ -122,7 +122,7 @@ pub(super) fn all_present(request: &CompleteRequest, present: &[Present]) -> boo
 }
 
 /// Selects the parts that the client names.
-pub(super) fn select(
+pub(crate) fn select(
     request: &CompleteRequest,
     present: &[Present],
     upload: Option<UploadChecksum>,

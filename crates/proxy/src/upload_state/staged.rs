@@ -14,10 +14,10 @@
 use s3proxy_envelope::multipart::{PartNumber, UploadHash};
 use s3proxy_protocol::xml::listing::ListEntry;
 
-use super::bucket::{Bucket, Deletion};
 use crate::config::resolved::{Policy, StateBucket};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::{ObjectRef, StoreCall};
+use crate::upload_state::bucket::{Bucket, Deletion};
 
 const STATE: &str = "state";
 const PART: &str = "part-";
@@ -32,15 +32,12 @@ pub(crate) struct StatePlace {
 }
 
 impl StatePlace {
-    /// Location for an upload of the object that the request names.
-    pub(crate) fn of(job: &Job<'_>, upload_id: &str) -> Self {
-        let bucket = job.request.bucket().unwrap_or_default();
-        let object_key = job.request.object_key().unwrap_or_default();
-        let policy = &job.parts.policy;
+    /// Location for an upload to an object.
+    pub(crate) fn new(policy: &Policy, object: ObjectRef<'_>, upload_id: &str) -> Self {
         Self {
-            bucket: state_bucket(policy, bucket).to_owned(),
+            bucket: state_bucket(policy, object.bucket.as_str()).to_owned(),
             prefix: policy.state_prefix.clone(),
-            hash: UploadHash::of(bucket, object_key, upload_id),
+            hash: object.upload_hash(upload_id),
         }
     }
 
@@ -79,9 +76,12 @@ pub(crate) struct StagedPart {
 }
 
 /// Staged parts of an upload, in ascending order of their numbers.
-pub(crate) async fn list_staged(job: &Job<'_>, place: &StatePlace) -> Outcome<Vec<StagedPart>> {
+pub(crate) async fn list_staged(
+    call: &StoreCall<'_>,
+    place: &StatePlace,
+) -> Outcome<Vec<StagedPart>> {
     let folder = place.folder();
-    let bucket = Bucket::of(job, &place.bucket);
+    let bucket = Bucket::of(call, &place.bucket);
     let entries = bucket.objects(&format!("{folder}{PART}")).await?;
     let parts = entries.iter().filter_map(|entry| staged(entry, &folder));
     let mut parts = parts.collect::<Outcome<Vec<_>>>()?;
@@ -112,11 +112,11 @@ fn part_number(key: &str, folder: &str) -> Option<PartNumber> {
 
 /// Deletes one staged part, if it exists.
 pub(crate) async fn delete_staged(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     place: &StatePlace,
     number: PartNumber,
 ) -> Outcome<()> {
-    let bucket = Bucket::of(job, &place.bucket);
+    let bucket = Bucket::of(call, &place.bucket);
     let key = place.hash.part_key(&place.prefix, number);
     match bucket.delete(&key).await? {
         Deletion::Done => Ok(()),
@@ -130,8 +130,8 @@ pub(crate) async fn delete_staged(
 }
 
 /// Deletes everything that belongs to an upload, the state last.
-pub(crate) async fn delete_state(job: &Job<'_>, place: &StatePlace) -> Outcome<()> {
-    let bucket = Bucket::of(job, &place.bucket);
+pub(crate) async fn delete_state(call: &StoreCall<'_>, place: &StatePlace) -> Outcome<()> {
+    let bucket = Bucket::of(call, &place.bucket);
     let folder = place.folder();
     let listed = bucket.objects(&folder).await?;
     let state = place.state_key();

@@ -20,7 +20,7 @@ const OPENED_BYTES: usize = 64 * 1024;
 
 /// Check of one staged part, shared by the pieces that it is cut into. Clones share the state.
 #[derive(Clone)]
-pub(super) struct StagedCheck(Arc<Mutex<State>>);
+pub(crate) struct StagedCheck(Arc<Mutex<State>>);
 
 struct State {
     opener: ObjectOpener,
@@ -34,11 +34,11 @@ struct State {
 /// Error of the stream: the stored bytes are not those of the part.
 #[derive(Debug, thiserror::Error)]
 #[error("a staged part is not authentic")]
-pub(super) struct NotAuthentic;
+pub(crate) struct NotAuthentic;
 
 impl StagedCheck {
     /// Makes the check for a part with this frame and mark; an unknown mark is not compared.
-    pub(super) fn new(dek: &Dek, frame: Frame, mark: Mark) -> Self {
+    pub(crate) fn new(dek: &Dek, frame: Frame, mark: Mark) -> Self {
         Self(Arc::new(Mutex::new(State {
             opener: ObjectOpener::part(dek, frame, mark),
             opened: Zeroizing::new(vec![0; OPENED_BYTES]),
@@ -48,7 +48,7 @@ impl StagedCheck {
     }
 
     /// Checks the next stored bytes. Success for the last of them means that the part is authentic.
-    pub(super) fn take(&self, stored: &[u8]) -> Result<(), NotAuthentic> {
+    pub(crate) fn take(&self, stored: &[u8]) -> Result<(), NotAuthentic> {
         let mut state = self.state();
         let taken = state.take(stored);
         taken.map_err(|error| {
@@ -58,7 +58,7 @@ impl StagedCheck {
     }
 
     /// Reason why the part is not authentic. Returned once.
-    pub(super) fn fault(&self) -> Option<StoredFault> {
+    pub(crate) fn fault(&self) -> Option<StoredFault> {
         self.state().fault.take()
     }
 
@@ -96,7 +96,7 @@ mod tests {
     use s3proxy_envelope::object::ObjectSealer;
 
     use super::*;
-    use crate::execute::put_object::seal_whole;
+    use crate::objects::write::seal_whole;
 
     const LENGTH: usize = 100_000;
 

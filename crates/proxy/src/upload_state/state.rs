@@ -22,22 +22,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Envelope;
-use s3proxy_envelope::multipart::{
-    Mark, PartNumber, SealedUploadState, UploadHash, UploadName, UploadState,
-};
+use s3proxy_envelope::multipart::{Mark, PartNumber, SealedUploadState, UploadHash, UploadState};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::operation::Kind;
 
-use super::checksum::UploadChecksum;
-use super::part_checksums::PartChecksums;
-use super::staged::StatePlace;
 use crate::backend::{Request, RequestBody};
-use crate::execute::{Job, Outcome, answer, new_object::Place};
+use crate::failure::{Failure, Outcome};
 use crate::keys::KeyError;
-use crate::respond::{BackendAnswer, Failure};
+use crate::objects::call::{expect_success, read_bounded};
+use crate::objects::{ObjectName, ObjectRef, StoreCall};
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
 use crate::telemetry::metrics;
+use crate::upload_state::part_checksums::PartChecksums;
+use crate::upload_state::staged::StatePlace;
+use crate::upload_state::upload_checksum::UploadChecksum;
+use crate::upload_state::{UploadCaches, UploadCall};
 
 /// Longest state that is read, in bytes: an envelope of 16 KiB and a few headers.
 pub(crate) const MAX_STATE_BYTES: usize = 64 * 1024;
@@ -62,6 +61,8 @@ const CUSTOMER_KEY_DIGEST: &str = "x-amz-server-side-encryption-customer-key-md5
 pub(crate) struct OpenUpload {
     /// Upload id at the backend.
     pub(crate) id: String,
+    /// The object that the upload makes.
+    pub(crate) object: ObjectName,
     pub(crate) place: StatePlace,
     /// Envelope of the future object.
     pub(crate) envelope: Envelope,
@@ -76,11 +77,12 @@ pub(crate) struct OpenUpload {
     /// Parts with which this replica completed the upload, to recognize a repeated Complete.
     completed: OnceLock<Vec<(PartNumber, Mark)>>,
     /// Held by a Complete in this replica: two would overwrite each other's tail.
-    pub(super) completing: tokio::sync::Mutex<()>,
+    pub(crate) completing: tokio::sync::Mutex<()>,
 }
 
 impl OpenUpload {
     fn new(
+        object: ObjectName,
         place: StatePlace,
         id: &str,
         envelope: Envelope,
@@ -94,6 +96,7 @@ impl OpenUpload {
         };
         Some(Self {
             id: id.to_owned(),
+            object,
             place,
             envelope,
             dek,
@@ -153,22 +156,22 @@ impl OpenUpload {
     }
 
     /// Marks the upload as completed with these parts.
-    pub(super) fn end(&self, parts: Vec<(PartNumber, Mark)>) {
+    pub(crate) fn end(&self, parts: Vec<(PartNumber, Mark)>) {
         let _ = self.completed.set(parts);
     }
 
     /// Parts with which this replica completed the upload.
-    pub(super) fn completed(&self) -> Option<&[(PartNumber, Mark)]> {
+    pub(crate) fn completed(&self) -> Option<&[(PartNumber, Mark)]> {
         self.completed.get().map(Vec::as_slice)
     }
 
     /// Stored size of part number 1, if it is known here.
-    pub(super) fn first_size(&self) -> Option<u64> {
+    pub(crate) fn first_size(&self) -> Option<u64> {
         self.first_size.get().copied()
     }
 
     /// Records the stored size of part number 1. Only the first value is kept.
-    pub(super) fn learnt_first_size(&self, size: u64) {
+    pub(crate) fn learnt_first_size(&self, size: u64) {
         let _ = self.first_size.set(size);
     }
 
@@ -196,7 +199,8 @@ impl OpenUpload {
         let private = self.envelope.private.as_ref().map_or(0, Vec::len);
         let staged = self.known_staged().len() * STAGED_BYTES;
         let completed = self.completed().map_or(0, size_of_val::<[_]>);
-        let bytes = ENTRY_BYTES + self.id.len() + texts + private + staged + completed;
+        let names = self.id.len() + self.object.key.as_str().len();
+        let bytes = ENTRY_BYTES + names + texts + private + staged + completed;
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
@@ -204,7 +208,7 @@ impl OpenUpload {
 /// The uploads that this replica has dealt with lately.
 pub(crate) struct UploadCache {
     open: Cache<UploadHash, Arc<OpenUpload>>,
-    pub(super) part_checksums: PartChecksums,
+    pub(crate) part_checksums: PartChecksums,
 }
 
 impl UploadCache {
@@ -220,7 +224,7 @@ impl UploadCache {
     }
 
     /// Weighs an upload again after it grew: the cache weighs an entry only when it is inserted.
-    pub(super) fn reweigh(&self, upload: &OpenUpload) {
+    pub(crate) fn reweigh(&self, upload: &OpenUpload) {
         let hash = upload.place.hash;
         if let Some(kept) = self.open.get(&hash) {
             self.open.insert(hash, kept);
@@ -229,7 +233,7 @@ impl UploadCache {
 }
 
 /// Headers of a new upload that later requests need.
-pub(super) fn headers_to_keep(outgoing: &HeaderMap) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn headers_to_keep(outgoing: &HeaderMap) -> BTreeMap<String, Vec<u8>> {
     outgoing
         .iter()
         .filter(|(name, _)| name.as_str().starts_with(ENCRYPTION_PREFIX))
@@ -238,11 +242,13 @@ pub(super) fn headers_to_keep(outgoing: &HeaderMap) -> BTreeMap<String, Vec<u8>>
 }
 
 /// Makes a request for an object in the upload's folder.
-pub(super) fn request(job: &Job<'_>, place: &StatePlace, method: Method, key: &str) -> Request {
-    let mut request = answer::request_for(job, method);
-    request.bucket = Some(place.bucket.clone());
-    request.key = Some(key.to_owned());
-    request
+pub(crate) fn request(
+    call: &StoreCall<'_>,
+    place: &StatePlace,
+    method: Method,
+    key: &str,
+) -> Request {
+    call.addressed(Request::new(method, Some(&place.bucket), Some(key)))
 }
 
 fn state_key(place: &StatePlace) -> String {
@@ -250,50 +256,50 @@ fn state_key(place: &StatePlace) -> String {
 }
 
 /// Stores the state of a new upload, and caches it.
-pub(super) async fn store(
-    job: &Job<'_>,
+pub(crate) async fn store(
+    uploads: &UploadCall<'_>,
+    object: ObjectRef<'_>,
     upload_id: &str,
     envelope: Envelope,
     dek: Dek,
     state: UploadState,
 ) -> Outcome<()> {
-    let place = StatePlace::of(job, upload_id);
-    let Place { bucket, object_key } = Place::of(job);
-    let name = UploadName {
-        bucket: bucket.to_owned(),
-        object_key: object_key.to_owned(),
-        upload_id: upload_id.to_owned(),
-    };
+    let call = &uploads.call;
+    let place = StatePlace::new(&call.store.policy, object, upload_id);
+    let name = object.upload_name(upload_id);
     let bytes = state.seal(&dek, &envelope, &name);
     let hash = place.hash;
-    let mut outgoing = request(job, &place, Method::PUT, &state_key(&place));
-    let upload = OpenUpload::new(place, upload_id, envelope, dek, state)
+    let mut outgoing = request(call, &place, Method::PUT, &state_key(&place));
+    let upload = OpenUpload::new(object.name(), place, upload_id, envelope, dek, state)
         .expect("a new state is of this version");
     // AbortMultipartUpload has to read the state without the client's SSE-C key.
     outgoing.headers = upload.kept(|name| !name.starts_with(CUSTOMER_KEY_PREFIX));
     outgoing.body = RequestBody::Held(Bytes::from(bytes));
-    answer::expect_success(job, job.parts.backend.send(outgoing).await?).await?;
-    job.parts.uploads.open.insert(hash, Arc::new(upload));
+    call.expect_success(outgoing).await?;
+    uploads.caches.open.open.insert(hash, Arc::new(upload));
     Ok(())
 }
 
-/// The upload that a request names, from the cache or from its state.
-pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
-    let upload = find(job, upload_id).await?;
-    let writes = matches!(
-        job.request.operation.kind(),
-        Kind::UploadPart | Kind::UploadPartCopy | Kind::CompleteMultipartUpload
-    );
-    if writes {
-        let key = &upload.envelope.key_name;
-        job.record.trail.writes(|| Stored::sealed(key));
-    }
+/// An upload in progress that receives a part, or completes.
+pub(crate) async fn load_for_writing(
+    uploads: &UploadCall<'_>,
+    object: ObjectRef<'_>,
+    upload_id: &str,
+) -> Outcome<Arc<OpenUpload>> {
+    let upload = load(uploads, object, upload_id).await?;
+    let key = &upload.envelope.key_name;
+    uploads.call.writes(|| Stored::sealed(key));
     Ok(upload)
 }
 
-async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
-    let place = StatePlace::of(job, upload_id);
-    if let Some(upload) = job.parts.uploads.open.get(&place.hash) {
+/// An upload in progress, from the cache or from its state.
+pub(crate) async fn load(
+    uploads: &UploadCall<'_>,
+    object: ObjectRef<'_>,
+    upload_id: &str,
+) -> Outcome<Arc<OpenUpload>> {
+    let place = StatePlace::new(&uploads.call.store.policy, object, upload_id);
+    if let Some(upload) = uploads.caches.open.open.get(&place.hash) {
         return match upload.completed() {
             None => Ok(upload),
             // Completed here, even if the backend still lists it for a moment.
@@ -301,44 +307,60 @@ async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
         };
     }
     let hash = place.hash;
-    let upload = Arc::new(read(job, place, upload_id).await?);
-    job.parts.uploads.open.insert(hash, Arc::clone(&upload));
+    let upload = Arc::new(read(&uploads.call, object, place, upload_id).await?);
+    uploads.caches.open.open.insert(hash, Arc::clone(&upload));
     Ok(upload)
 }
 
 /// An upload that may have ended, if it is still cached or its state still exists.
-pub(super) async fn remembered(job: &Job<'_>, upload_id: &str) -> Option<Arc<OpenUpload>> {
-    let place = StatePlace::of(job, upload_id);
-    match job.parts.uploads.open.get(&place.hash) {
+pub(crate) async fn remembered(
+    uploads: &UploadCall<'_>,
+    object: ObjectRef<'_>,
+    upload_id: &str,
+) -> Option<Arc<OpenUpload>> {
+    let call = &uploads.call;
+    let place = StatePlace::new(&call.store.policy, object, upload_id);
+    match uploads.caches.open.open.get(&place.hash) {
         Some(upload) => Some(upload),
-        None => read(job, place, upload_id).await.ok().map(Arc::new),
+        None => read(call, object, place, upload_id)
+            .await
+            .ok()
+            .map(Arc::new),
     }
 }
 
 /// Evicts an upload that has ended, or whose state may be gone.
-pub(crate) fn forget(job: &Job<'_>, hash: &UploadHash) {
-    job.parts.uploads.open.invalidate(hash);
+pub(crate) fn forget(caches: &UploadCaches, hash: &UploadHash) {
+    caches.open.open.invalidate(hash);
 }
 
-async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<OpenUpload> {
-    let outgoing = request(job, &place, Method::GET, &state_key(&place));
-    let response = job.parts.backend.send(outgoing).await?;
-    let missing = response.status() == StatusCode::NOT_FOUND;
-    let backed = match answer::expect_success(job, response).await {
+async fn read(
+    call: &StoreCall<'_>,
+    object: ObjectRef<'_>,
+    place: StatePlace,
+    upload_id: &str,
+) -> Outcome<OpenUpload> {
+    let outgoing = request(call, &place, Method::GET, &state_key(&place));
+    let response = call.send(outgoing).await?;
+    let missing = response.status == StatusCode::NOT_FOUND;
+    let backed = match expect_success(response).await {
         Ok(backed) => backed,
         // A missing state bucket is a misconfiguration, not a missing upload.
         Err(failure) if missing && !is_about_bucket(&failure) => return Err(no_such_upload()),
         Err(failure) => return Err(failure),
     };
-    let bytes = answer::read_bounded(backed.body, MAX_STATE_BYTES).await?;
+    let bytes = read_bounded(backed.body, MAX_STATE_BYTES).await?;
     let refused = |reason: &dyn std::fmt::Display| {
         tracing::warn!(%reason, "the state of an upload cannot be used");
         no_such_upload()
     };
     let sealed = SealedUploadState::parse(&bytes).map_err(|error| refused(&error))?;
-    let Place { bucket, object_key } = Place::of(job);
-    let stands = job.parts.rules.place(bucket, object_key);
-    let dek = match job.parts.keys.unwrap(stands, &sealed.envelope).await {
+    let dek = match call
+        .store
+        .keys
+        .unwrap(call.place(object), &sealed.envelope)
+        .await
+    {
         Ok(dek) => dek,
         // An operator can add the key, list it in the rule or repair the service; then the upload
         // can continue. It must not look as if it were gone.
@@ -355,12 +377,12 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
         metrics::open_failed(StoredFault::from(error).kind);
         refused(&error)
     })?;
-    OpenUpload::new(place, upload_id, sealed.envelope, dek, state)
+    OpenUpload::new(object.name(), place, upload_id, sealed.envelope, dek, state)
         .ok_or_else(|| refused(&"its checksum algorithm or type is of another version"))
 }
 
 fn is_about_bucket(failure: &Failure) -> bool {
-    matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchBucket")
+    failure.is_backend_code("NoSuchBucket")
 }
 
 /// S3's error for uploads that do not exist or no longer exist.
@@ -374,26 +396,7 @@ pub(crate) fn no_such_upload() -> Failure {
 
 /// Whether the upload has ended, according to the backend or to the proxy.
 pub(crate) fn is_gone(failure: &Failure) -> bool {
-    match failure {
-        Failure::Refused(error) => error.code == ErrorCode::NoSuchUpload,
-        Failure::Answer(answer) => {
-            let BackendAnswer { document, .. } = answer.as_ref();
-            document.code == "NoSuchUpload"
-        }
-        Failure::Explained(..)
-        | Failure::Inbound(_)
-        | Failure::Backend(_)
-        | Failure::Unusable(_)
-        | Failure::Panicked(_)
-        | Failure::Stored(_)
-        | Failure::Key(_)
-        | Failure::LegacyKey(_)
-        | Failure::Audit(_)
-        | Failure::Budget(_)
-        | Failure::Throttled(_)
-        | Failure::Range(_)
-        | Failure::Replaced => false,
-    }
+    failure.code() == Some(ErrorCode::NoSuchUpload.as_str())
 }
 
 #[cfg(test)]
@@ -427,7 +430,8 @@ mod tests {
             checksum_type: None,
             headers: BTreeMap::new(),
         };
-        OpenUpload::new(place, id, envelope, dek, state).unwrap()
+        let object = ObjectName::parse("bucket", "key").unwrap();
+        OpenUpload::new(object, place, id, envelope, dek, state).unwrap()
     }
 
     #[test]

@@ -8,13 +8,14 @@ use s3proxy_envelope::multipart::PartNumber;
 use s3proxy_protocol::xml::complete::CompleteRequest;
 use s3proxy_protocol::xml::parts::PartsPage;
 
-use super::part::{Shelf, upload_request};
-use super::selection::{Present, all_present};
-use super::state::OpenUpload;
-use super::{TAIL_NUMBER, staged};
 use crate::backend::Request;
-use crate::execute::{Job, Outcome, answer};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::StoreCall;
+use crate::objects::call::read_bounded;
+use crate::upload_state::part::{Shelf, upload_request};
+use crate::upload_state::selection::{Present, all_present};
+use crate::upload_state::state::OpenUpload;
+use crate::upload_state::{TAIL_NUMBER, staged};
 
 /// Longest page that is read, in bytes: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -24,14 +25,14 @@ const MOST_PARTS: usize = 20_000;
 
 /// Parts that a completion can use. Staged ones are listed only if the request names a part that
 /// the backend's upload does not have.
-pub(super) async fn present(
-    job: &Job<'_>,
+pub(crate) async fn present(
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     request: &CompleteRequest,
 ) -> Outcome<Vec<Present>> {
-    let mut present = in_upload(job, upload).await?;
+    let mut present = in_upload(call, upload).await?;
     if !all_present(request, &present) {
-        let staged = staged::list_staged(job, &upload.place).await?;
+        let staged = staged::list_staged(call, &upload.place).await?;
         present.extend(staged.into_iter().map(|part| Present {
             number: part.number,
             etag: part.etag,
@@ -43,23 +44,23 @@ pub(super) async fn present(
 }
 
 /// One page of the backend's list of parts, without tails.
-pub(super) struct Page {
-    pub(super) parts: Vec<Present>,
+pub(crate) struct BackendPartsPage {
+    pub(crate) parts: Vec<Present>,
     /// Marker of the next page: the number that it starts after.
     next: Option<u16>,
 }
 
-async fn in_upload(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> {
+async fn in_upload(call: &StoreCall<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> {
     let mut found = Vec::new();
     let mut marker = None;
     loop {
-        let mut request = upload_request(job, Method::GET, upload);
+        let mut request = upload_request(call, Method::GET, upload);
         request.headers = upload.customer_key();
         if let Some(marker) = marker {
             let parameter = ("part-number-marker".to_owned(), Some(format!("{marker}")));
             request.query.push(parameter);
         }
-        let page = page(job, request).await?;
+        let page = page(call, request).await?;
         found.extend(page.parts);
         if found.len() > MOST_PARTS {
             return Err(Failure::Unusable("more parts than an upload can have"));
@@ -78,9 +79,9 @@ async fn in_upload(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> 
 }
 
 /// Requests one page.
-pub(super) async fn page(job: &Job<'_>, request: Request) -> Outcome<Page> {
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
+pub(crate) async fn page(call: &StoreCall<'_>, request: Request) -> Outcome<BackendPartsPage> {
+    let backed = call.expect_success(request).await?;
+    let text = read_bounded(backed.body, MAX_PAGE_BYTES).await?;
     let page = PartsPage::parse(&text)
         .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
     let parts = page.parts().iter().filter_map(|part| {
@@ -99,11 +100,11 @@ pub(super) async fn page(job: &Job<'_>, request: Request) -> Outcome<Page> {
         .then(|| page.next_marker().or_else(last));
     match next {
         Some(None) => Err(Failure::Unusable("a truncated listing that leads nowhere")),
-        Some(next) => Ok(Page {
+        Some(next) => Ok(BackendPartsPage {
             parts: parts.collect(),
             next,
         }),
-        None => Ok(Page {
+        None => Ok(BackendPartsPage {
             parts: parts.collect(),
             next: None,
         }),

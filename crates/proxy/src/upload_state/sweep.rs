@@ -33,14 +33,14 @@ use s3proxy_protocol::xml::listing::ListEntry;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::bucket::{self, Bucket, NotRemoved, parameter};
-use super::evidence::{Evidence, StateFolder};
-use super::staged::{folder_id, folders};
 use crate::backend::{Backend, Request, Service};
 use crate::config::resolved::{Policy, StateBucket};
-use crate::execute::course::Course;
-use crate::execute::{Outcome, answer};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::read_bounded;
+use crate::objects::listing_walk::Course;
+use crate::upload_state::bucket::{self, Bucket, NotRemoved, parameter};
+use crate::upload_state::evidence::{Evidence, StateFolder};
+use crate::upload_state::staged::{folder_id, folders};
 
 /// Minimum age of leftovers that are removed, unless another age is requested.
 pub(crate) const DEFAULT_AGE: Duration = Duration::from_hours(24);
@@ -335,7 +335,7 @@ pub(crate) async fn list_buckets(
             .query
             .extend(page.map(|token| parameter("continuation-token", token)));
         let answered = bucket::send(backend, request).await?;
-        let text = answer::read_bounded(answered.body, MAX_PAGE_BYTES).await?;
+        let text = read_bounded(answered.body, MAX_PAGE_BYTES).await?;
         let page = bucket_names(&text)
             .map_err(|_| Failure::Unusable("a list of buckets that is not S3's"))?;
         let listed = page.names.len();

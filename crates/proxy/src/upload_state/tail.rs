@@ -21,31 +21,31 @@ use s3proxy_envelope::multipart::{PartNumber, Seal, SealedPart};
 use s3proxy_envelope::object::ObjectOpener;
 use s3proxy_protocol::percent::encode_path;
 
-use super::TAIL_NUMBER;
-use super::complete::Stop;
-use super::part::{Shelf, copy_part, upload_tail};
-use super::selection::Selected;
-use super::staged_check::StagedCheck;
-use super::state::{self, OpenUpload};
-use super::verdict::Verdict;
 use crate::backend::{self, BodyStream, BodyStreamError, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
 use crate::config::resolved::PartSizes;
-use crate::execute::put_object::seal_held;
-use crate::execute::{Job, answer, stored};
-use crate::respond::Failure;
+use crate::failure::Failure;
+use crate::objects::call::{expect_success, read_bounded};
+use crate::objects::write::seal_held;
+use crate::objects::{StoreCall, stored};
 use crate::stored_fault::StoredFault;
+use crate::upload_state::object_checksum::Verdict;
+use crate::upload_state::part::{Shelf, copy_part, upload_tail};
+use crate::upload_state::selection::Selected;
+use crate::upload_state::staged_part_check::StagedCheck;
+use crate::upload_state::state::{self, OpenUpload};
+use crate::upload_state::{CompletionError, TAIL_NUMBER};
 
 /// A stored piece of the tail: its part number and ETag at the backend.
-pub(super) type Piece = (PartNumber, String);
+pub(crate) type Piece = (PartNumber, String);
 
 /// Stores the tail after the parts, in as many pieces as necessary.
-pub(super) async fn store_tail(
-    job: &Job<'_>,
+pub(crate) async fn store_tail(
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     parts: &[Selected],
     verdict: &Verdict,
-) -> Result<Vec<Piece>, Stop> {
+) -> Result<Vec<Piece>, CompletionError> {
     let sealed: Vec<SealedPart> = parts.iter().map(|part| verdict.sealed_part(part)).collect();
     let seal = Seal::new(verdict.seal_fields(upload.place.hash), &sealed)
         .map_err(|error| Failure::Stored(error.into()))?;
@@ -56,10 +56,10 @@ pub(super) async fn store_tail(
         check: staged.map(|part| StagedCheck::new(&upload.dek, part.frame, part.tag.mark())),
     };
     let bytes = tail.end.len() + STREAM_BYTES;
-    let _share = job.share(bytes).await.map_err(Failure::from)?;
+    let _share = call.share(bytes).await.map_err(Failure::from)?;
     // The last backend part determines the size of the pieces and the first free number.
     let kept = parts.iter().rfind(|part| part.shelf == Shelf::Upload);
-    let most = match job.parts.policy.part_sizes {
+    let most = match call.store.policy.part_sizes {
         PartSizes::Any => None,
         PartSizes::Equal => kept.map(|part| message_length(part.frame.length())),
     };
@@ -69,8 +69,8 @@ pub(super) async fn store_tail(
     ))?;
     let mut stored = Vec::with_capacity(cut.len());
     for (number, range) in cut {
-        let body = tail.piece(job, upload, range).await?;
-        let etag = upload_tail(job, upload, number, body).await;
+        let body = tail.piece(call, upload, range).await?;
+        let etag = upload_tail(call, upload, number, body).await;
         // The check's fault first: the backend only saw a body that broke off.
         let etag = etag.map_err(|failure| tail.fault().unwrap_or(failure))?;
         stored.push((number, etag));
@@ -105,10 +105,10 @@ impl Tail<'_> {
     /// Body of a range of the tail.
     async fn piece(
         &self,
-        job: &Job<'_>,
+        call: &StoreCall<'_>,
         upload: &OpenUpload,
         range: Range<u64>,
-    ) -> Result<RequestBody, Stop> {
+    ) -> Result<RequestBody, CompletionError> {
         let staged_length = self.staged_length();
         let in_end = |position: u64| {
             let position = position.saturating_sub(staged_length);
@@ -121,7 +121,7 @@ impl Tail<'_> {
         let wanted = range.start..range.end.min(staged_length);
         let check = self.check.clone();
         let body = StreamBody::new(
-            read_staged(job, upload, staged, wanted)
+            read_staged(call, upload, staged, wanted)
                 .await?
                 .into_data_stream()
                 .map_err(BodyStreamError::from)
@@ -157,11 +157,11 @@ fn pieces(length: u64, most: Option<u64>, last: u16) -> Option<Vec<(PartNumber, 
 }
 
 /// Lets the backend copy a staged part, which is not the last one, into the upload.
-pub(super) async fn move_into_upload(
-    job: &Job<'_>,
+pub(crate) async fn move_into_upload(
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     part: &mut Selected,
-) -> Result<(), Stop> {
+) -> Result<(), CompletionError> {
     let place = &upload.place;
     let number = part.frame.number();
     let key = place.hash.part_key(&place.prefix, number);
@@ -181,22 +181,22 @@ pub(super) async fn move_into_upload(
     );
     let pin = HeaderValue::try_from(format!("\"{}\"", part.etag)).map_err(unusable)?;
     headers.insert("x-amz-copy-source-if-match", pin);
-    part.etag = copy_part(job, upload, number, headers).await?;
+    part.etag = copy_part(call, upload, number, headers).await?;
     part.shelf = Shelf::Upload;
     Ok(())
 }
 
 /// Plaintext of a staged part below 5 MiB, authenticated. The caller has reserved the memory.
-pub(super) async fn open_staged(
-    job: &Job<'_>,
+pub(crate) async fn open_staged(
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     part: &Selected,
-) -> Result<Vec<u8>, Stop> {
+) -> Result<Vec<u8>, CompletionError> {
     let frame = part.frame;
     let stored = message_length(frame.length());
     let total = usize::try_from(stored).expect("little more than 5 MiB");
-    let body = read_staged(job, upload, part, 0..stored).await?;
-    let message = answer::read_bounded(body, total).await?;
+    let body = read_staged(call, upload, part, 0..stored).await?;
+    let message = read_bounded(body, total).await?;
     let mut machine = ObjectOpener::part(&upload.dek, frame, part.tag.mark());
     let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
     let opened = machine
@@ -207,32 +207,32 @@ pub(super) async fn open_staged(
 }
 
 /// Stores an object below 5 MiB: the only part's plaintext, sealed as one message.
-pub(super) async fn store_small(
-    job: &Job<'_>,
+pub(crate) async fn store_small(
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     part: &Selected,
-) -> Result<Vec<Piece>, Stop> {
+) -> Result<Vec<Piece>, CompletionError> {
     let stored = message_length(part.frame.length());
     let total = usize::try_from(stored).expect("little more than 5 MiB");
     // The stored part, its plaintext, and the new message.
     let bytes = 3 * total + PIECE_BYTES;
-    let _share = job.share(bytes).await.map_err(Failure::from)?;
-    let plaintext = open_staged(job, upload, part).await?;
+    let _share = call.share(bytes).await.map_err(Failure::from)?;
+    let plaintext = open_staged(call, upload, part).await?;
     let (_, sealed) = seal_held(&upload.dek, &plaintext);
-    let etag = upload_tail(job, upload, TAIL_NUMBER, RequestBody::Held(sealed)).await?;
+    let etag = upload_tail(call, upload, TAIL_NUMBER, RequestBody::Held(sealed)).await?;
     Ok(vec![(TAIL_NUMBER, etag)])
 }
 
 /// Stored bytes of a staged part, exactly as many as requested.
 async fn read_staged(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     upload: &OpenUpload,
     part: &Selected,
     wanted: Range<u64>,
-) -> Result<backend::Body, Stop> {
+) -> Result<backend::Body, CompletionError> {
     let place = &upload.place;
     let key = place.hash.part_key(&place.prefix, part.frame.number());
-    let mut request = state::request(job, place, Method::GET, &key);
+    let mut request = state::request(call, place, Method::GET, &key);
     request.headers = upload.customer_key();
     let pin = HeaderValue::try_from(format!("\"{}\"", part.etag))
         .map_err(|_| Failure::Unusable("an ETag that is no header value"))?;
@@ -242,30 +242,25 @@ async fn read_staged(
         let range = HeaderValue::try_from(range).expect("digits are a header value");
         request.headers.insert(header::RANGE, range);
     }
-    let response = job
-        .parts
-        .backend
-        .send(request)
-        .await
-        .map_err(Failure::from)?;
+    let backed = call.send(request).await?;
     // 412 means that the part was replaced: the pin is the ETag that was listed.
     let moved_on = matches!(
-        response.status(),
+        backed.status,
         StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED
     );
-    match answer::expect_success(job, response).await {
+    match expect_success(backed).await {
         Ok(backed) => {
             // Any other length would shift the rest of the tail, and the object would not open.
             if stored::content_length(&backed.headers) == Some(wanted.end - wanted.start) {
                 Ok(backed.body)
             } else {
-                Err(Stop::Again(Failure::Unusable(
+                Err(CompletionError::Changed(Failure::Unusable(
                     "a staged part of another length than was listed",
                 )))
             }
         }
-        Err(failure) if moved_on => Err(Stop::Again(failure)),
-        Err(failure) => Err(Stop::Failed(failure)),
+        Err(failure) if moved_on => Err(CompletionError::Changed(failure)),
+        Err(failure) => Err(CompletionError::Failed(failure)),
     }
 }
 

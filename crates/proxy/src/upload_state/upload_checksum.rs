@@ -115,7 +115,7 @@ fn checksum_type(value: &HeaderValue) -> Result<ChecksumType, S3Error> {
 }
 
 /// Lower-case name of an algorithm, as in S3's messages.
-pub(super) fn lower(algorithm: ChecksumAlgorithm) -> String {
+pub(crate) fn lower(algorithm: ChecksumAlgorithm) -> String {
     algorithm.as_str().to_ascii_lowercase()
 }
 

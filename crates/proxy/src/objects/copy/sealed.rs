@@ -16,30 +16,31 @@ use s3proxy_envelope::layout::PlaintextLength;
 use s3proxy_protocol::checksum::ChecksumAlgorithm;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::etag;
+use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::copy::CopyResult;
+use s3proxy_protocol::{conditional, etag, header_rules};
 
-use super::carried::{self, Directive, Directives, METADATA_DIRECTIVE};
-use super::tags::{self, Tags};
-use super::{Copied, origin, times, wanted_checksum};
+use super::{CopyOrder, wanted_checksum};
 use crate::backend::Request;
-use crate::execute::answer::{self, Backed};
-use crate::execute::embedded;
-use crate::execute::new_object::{self, NewObject, Place, insert_envelope};
-use crate::execute::plaintext_headers::{self, Checksums};
-use crate::execute::source::{self, Found, Source};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{Backed, failure_of};
+use crate::objects::copy_directives::{self, Directive, METADATA_DIRECTIVE};
+use crate::objects::new_object::{self, NewObject, insert_envelope};
+use crate::objects::plaintext_headers::{self, Checksums};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::tags::{self, Tags};
+use crate::objects::write::{Copied, written_headers};
+use crate::objects::{StoreCall, document_times, embedded_error};
 
 /// Response timeout of copies: a backend's work on one is proportional to the object's size.
-pub(super) const COPY_TIMEOUT: Duration = Duration::from_hours(1);
+pub(crate) const COPY_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// S3's limit for one CopyObject, in stored bytes.
-pub(super) const MAX_STORED_BYTES: u64 = 5 << 30;
+pub(crate) const MAX_STORED_BYTES: u64 = 5 << 30;
 
-pub(super) const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
+pub(crate) const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 
-pub(super) const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
+pub(crate) const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 
 /// The client's conditions on the source, which the proxy has judged itself.
 const JUDGED: [HeaderName; 4] = [
@@ -50,46 +51,47 @@ const JUDGED: [HeaderName; 4] = [
 ];
 
 /// Copies the sealed object `found` to the request's bucket and key.
-pub(super) async fn copy(
-    job: &Job<'_>,
-    directives: &Directives,
+pub(crate) async fn copy(
+    call: &StoreCall<'_>,
+    order: &CopyOrder<'_>,
     source: &Source<'_>,
     found: &Found,
     envelope: &Envelope,
 ) -> Outcome<Copied> {
-    let wanted = wanted_checksum(&job.request.headers)?;
-    let dek = source::unwrap(job, source, envelope).await?;
+    let wanted = wanted_checksum(order.headers)?;
+    let dek = read::unwrap(call, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?.unwrap_or_default();
-    let mut outgoing = answer::headers_for_backend(job)?;
-    let private = match directives.metadata {
+    let mut outgoing = header_rules::backend_request_headers(Operation::CopyObject, order.headers);
+    conditional::map_to_backend(&mut outgoing)?;
+    let private = match order.directives.metadata {
         Directive::Copy => {
-            carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
+            copy_directives::carry(&mut outgoing, &found.headers, &call.store.dek_tag);
             plaintext_headers::remove_forged_metadata(&mut outgoing, &private);
             private
         }
         Directive::Replace => {
-            new_object::refuse_reserved_metadata(job.parts, &outgoing)?;
+            new_object::refuse_reserved_metadata(call.store, &outgoing)?;
             // Only user metadata is replaced: the stored checksums still fit the content.
             PrivateMap {
-                user_metadata: new_object::private_map(job.parts, &mut outgoing, None)
+                user_metadata: new_object::private_map(call.store, &mut outgoing, None)
                     .user_metadata,
                 ..private
             }
         }
     };
-    let place = Place::of(job);
-    let object = NewObject::under(job, envelope.layout, place, &private, dek).await?;
-    insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
-    pin(job, &mut outgoing, found)?;
+    let object = NewObject::under(call, envelope.layout, order.target, &private, dek).await?;
+    insert_envelope(call.store, &mut outgoing, &object.envelope(envelope.head))?;
+    pin(order, &mut outgoing, found)?;
 
-    let mut request = answer::request_for(job, Method::PUT);
+    let mut request = call.request(Method::PUT, order.target);
     request.headers = outgoing;
-    let tags = Tags::of(directives.tagging, &request.headers, &found.headers);
-    tags::remove_unwanted(directives.tagging, &mut request.headers);
-    let (result, backed_headers) = send(job, source, found, request).await?;
-    tags.settle(job, source, found, &backed_headers).await?;
+    let tags = Tags::of(order.directives.tagging, &request.headers, &found.headers);
+    tags::remove_unwanted(order.directives.tagging, &mut request.headers);
+    let (result, backed_headers) = send(call, source, found, request).await?;
+    tags.settle(call, order.target, source, found, &backed_headers)
+        .await?;
     let checksum = checksum(
-        job,
+        call,
         source,
         found,
         envelope,
@@ -98,32 +100,31 @@ pub(super) async fn copy(
     )
     .await?;
     Ok(Copied {
-        headers: client_headers(&backed_headers, found),
+        headers: written_headers(&backed_headers, found),
         etag: etag::to_client(&result.etag).into_owned(),
         last_modified: match result.last_modified {
             Some(time) => time,
-            None => times::answered(&backed_headers),
+            None => document_times::answered(&backed_headers),
         },
         checksum,
     })
 }
 
 /// Pins the copy to the state of the source that was looked up, under the metadata in the request.
-fn pin(job: &Job<'_>, outgoing: &mut HeaderMap, found: &Found) -> Outcome<()> {
+fn pin(order: &CopyOrder<'_>, outgoing: &mut HeaderMap, found: &Found) -> Outcome<()> {
     for name in JUDGED {
         outgoing.remove(name);
     }
-    let named = job.request.copy_source.as_ref();
-    let named = named.expect("requests for copies have a source");
     // The version that was seen pins the source even if a backend ignores the ETag.
     let seen = CopySource {
-        version_id: origin::version(found)
+        version_id: found
+            .version()
             .map(str::to_owned)
-            .or_else(|| named.version_id.clone()),
-        ..named.clone()
+            .or_else(|| order.named.version_id.clone()),
+        ..order.named.clone()
     };
     let seen = HeaderValue::try_from(seen.encode()).expect("percent-encoded text is ASCII");
-    let etag = HeaderValue::try_from(origin::etag(found)?).expect("it was a header's value");
+    let etag = HeaderValue::try_from(found.etag()?).expect("it was a header's value");
     outgoing.insert(COPY_SOURCE, seen);
     outgoing.insert(PIN, etag);
     outgoing.insert(METADATA_DIRECTIVE, HeaderValue::from_static("REPLACE"));
@@ -131,17 +132,17 @@ fn pin(job: &Job<'_>, outgoing: &mut HeaderMap, found: &Found) -> Outcome<()> {
 }
 
 async fn send(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     mut request: Request,
 ) -> Outcome<(CopyResult, HeaderMap)> {
     request.response_timeout = Some(COPY_TIMEOUT);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let backed = call.send(request).await?;
     let headers = backed.headers.clone();
-    let failure = match result(job, backed).await {
+    let failure = match result(backed).await {
         Ok(result) => {
-            confirm(job, source, found, &result).await?;
+            confirm(call, source, found, &result).await?;
             return Ok((result, headers));
         }
         Err(failure) => failure,
@@ -151,7 +152,7 @@ async fn send(
     };
     // Only these can come from the pin. A HEAD shows whether the source really changed.
     let may_be_the_pin = [StatusCode::PRECONDITION_FAILED, StatusCode::NOT_FOUND];
-    if may_be_the_pin.contains(&answered.status) && origin::is_replaced(job, source, found).await? {
+    if may_be_the_pin.contains(&answered.status) && read::is_replaced(call, source, found).await? {
         return Err(Failure::Replaced);
     }
     // Limits differ between backends: the size explains a refusal, it does not predict one.
@@ -165,16 +166,16 @@ async fn send(
 
 /// Makes sure that the backend copied the state of the source that was looked up.
 async fn confirm(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     result: &CopyResult,
 ) -> Outcome<()> {
-    let same_etag = origin::etag(found)?.trim_matches('"') == result.etag;
+    let same_etag = found.etag()?.trim_matches('"') == result.etag;
     // The content of a version never changes, except that of `null`, which can be overwritten.
-    let is_versioned = origin::version(found).is_some_and(|version| version != "null");
+    let is_versioned = found.version().is_some_and(|version| version != "null");
     // The order saves requests: a HEAD is sent only if neither ETag nor version settles it.
-    if same_etag || is_versioned || !origin::is_replaced(job, source, found).await? {
+    if same_etag || is_versioned || !read::is_replaced(call, source, found).await? {
         Ok(())
     } else {
         Err(Failure::Replaced)
@@ -182,11 +183,11 @@ async fn confirm(
 }
 
 /// Result document of a copy, or the failure: an error document may follow a status of 200.
-pub(super) async fn result(job: &Job<'_>, backed: Backed) -> Outcome<CopyResult> {
+pub(crate) async fn result(backed: Backed) -> Outcome<CopyResult> {
     if !backed.status.is_success() {
-        return Err(answer::refused(job, backed).await);
+        return Err(failure_of(backed).await);
     }
-    let document = embedded::document(backed).await?;
+    let document = embedded_error::document(backed).await?;
     CopyResult::parse(&document).map_err(|_| Failure::Unusable("a copy without a result"))
 }
 
@@ -205,7 +206,7 @@ fn too_large(length: PlaintextLength) -> Failure {
 /// Checksum of the plaintext. A multipart object has it in its seal, which is read only for clients
 /// that request an algorithm.
 async fn checksum(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     envelope: &Envelope,
@@ -214,7 +215,7 @@ async fn checksum(
 ) -> Outcome<Option<(ChecksumAlgorithm, String, &'static str)>> {
     let layout = match (envelope.layout, wanted) {
         (Layout::Multipart, Some(_)) => {
-            Some(source::layout(job, source, found, envelope, dek).await?)
+            Some(read::layout(call, source, found, envelope, dek).await?)
         }
         (Layout::Multipart, None) | (Layout::Single, _) => None,
     };
@@ -222,18 +223,4 @@ async fn checksum(
     let checksums = Checksums::of(Some(private), seal);
     let mut spelled = checksums.iter().flat_map(Checksums::spelled);
     Ok(spelled.find(|(algorithm, _, _)| wanted.is_none_or(|wanted| wanted == *algorithm)))
-}
-
-/// The backend's response headers without those that describe its document.
-pub(super) fn client_headers(backed: &HeaderMap, found: &Found) -> HeaderMap {
-    let mut headers = answer::client_headers(backed);
-    for name in [
-        http::header::CONTENT_TYPE,
-        http::header::ETAG,
-        http::header::LAST_MODIFIED,
-    ] {
-        headers.remove(name);
-    }
-    origin::insert_version(&mut headers, found);
-    headers
 }

@@ -19,16 +19,16 @@ use s3proxy_envelope::legacy::{
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use tokio::sync::OwnedMutexGuard;
 
-use super::pinned::{Arrived, ask_for, read_stretch};
-use super::{Found, Source};
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::legacy::LegacyBody;
 use crate::body::opening::StoredBytes;
-use crate::execute::layouts::LayoutKey;
-use crate::execute::verified::{LegacyState, Verification};
-use crate::execute::{Job, Outcome, OwnedJob};
+use crate::failure::{Failure, Outcome};
 use crate::keys::legacy::{KekOrigin, LegacyEnvelope, LegacyKeyError, LegacyTag, LegacyUnwrapped};
-use crate::respond::Failure;
+use crate::objects::layout_cache::LayoutKey;
+use crate::objects::read::pinned::{Arrived, ask_for, read_stretch};
+use crate::objects::read::{Found, Source};
+use crate::objects::verification_cache::{LegacyState, Verification};
+use crate::objects::{OwnedCall, StoreCall};
 use crate::telemetry::audit::{Stored, StoredFormat};
 use crate::telemetry::metrics::{self, LegacyFormat};
 
@@ -36,8 +36,8 @@ use crate::telemetry::metrics::{self, LegacyFormat};
 const HELD_BYTES: u64 = 64 * 1024;
 
 /// A legacy object with its data key.
-pub(in crate::execute) struct Legacy<'a> {
-    job: &'a Job<'a>,
+pub(crate) struct Legacy<'a> {
+    call: &'a StoreCall<'a>,
     source: &'a Source<'a>,
     found: &'a Found,
     envelope: &'a LegacyEnvelope,
@@ -61,27 +61,33 @@ fn older(tag: LegacyTag, origin: KekOrigin) -> Stored {
 }
 
 /// Data key of a legacy object, if its place may use the envelope.
-pub(in crate::execute) async fn unwrap_legacy(
-    job: &Job<'_>,
+pub(crate) async fn unwrap_legacy(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     envelope: &LegacyEnvelope,
 ) -> Outcome<LegacyDek> {
-    let unwrapped = job.parts.legacy_keys.unwrap(source.place(job), envelope);
+    let unwrapped = call
+        .store
+        .legacy_keys
+        .unwrap(call.place(source.object), envelope);
     let LegacyUnwrapped { dek, origin } = unwrapped.await.map_err(failure)?;
-    job.record.trail.reads(|| older(envelope.tag, origin));
+    call.reads(|| older(envelope.tag, origin));
     tracing::debug!(?origin, "an object in an older proxy's format is opened");
     Ok(dek)
 }
 
 /// Checks whether the place may use the envelope, as far as possible without a key service.
-pub(in crate::execute) fn check_legacy(
-    job: &Job<'_>,
+pub(crate) fn check_legacy(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     envelope: &LegacyEnvelope,
 ) -> Outcome<()> {
-    let checked = job.parts.legacy_keys.check(source.place(job), envelope);
+    let checked = call
+        .store
+        .legacy_keys
+        .check(call.place(source.object), envelope);
     let origin = checked.map_err(failure)?;
-    job.record.trail.reads(|| older(envelope.tag, origin));
+    call.reads(|| older(envelope.tag, origin));
     Ok(())
 }
 
@@ -98,19 +104,19 @@ fn failure(error: LegacyKeyError) -> Failure {
 
 impl<'a> Legacy<'a> {
     /// Unwraps the data key, if legacy objects may be read here.
-    pub(in crate::execute) async fn new(
-        job: &'a Job<'a>,
+    pub(crate) async fn new(
+        call: &'a StoreCall<'a>,
         source: &'a Source<'a>,
         found: &'a Found,
         envelope: &'a LegacyEnvelope,
     ) -> Outcome<Self> {
-        let dek = unwrap_legacy(job, source, envelope).await?;
+        let dek = unwrap_legacy(call, source, envelope).await?;
         metrics::legacy_read(match envelope.tag {
             LegacyTag::Configured => LegacyFormat::Intrinsec,
             LegacyTag::Constellation => LegacyFormat::Constellation,
         });
         Ok(Self {
-            job,
+            call,
             source,
             found,
             envelope,
@@ -120,13 +126,13 @@ impl<'a> Legacy<'a> {
 
     /// Opens the whole object or a range inside it, up to the first block. Bytes that have
     /// `arrived` are used if they cover the required ones, and dropped otherwise.
-    pub(in crate::execute) async fn read(
+    pub(crate) async fn read(
         &self,
         range: Option<PlaintextRange>,
         arrived: Option<Arrived>,
     ) -> Outcome<LegacyBody> {
         let length = self.found.length.0;
-        if self.found.stored.0 <= HELD_BYTES.max(self.job.parts.held_body_bytes) {
+        if self.found.stored.0 <= HELD_BYTES.max(self.call.store.held_body_bytes) {
             return self.read_held(range, arrived).await;
         }
         let (verified, arrived) = self.verified(arrived).await?;
@@ -135,7 +141,7 @@ impl<'a> Legacy<'a> {
         let stretch = verified.stretch(range).ok_or(Failure::Range(length))?;
         let arrived = match arrived.filter(|arrived| arrived.covers(stretch)) {
             Some(arrived) => arrived,
-            None => ask_for(self.job, self.source, self.found, stretch).await?,
+            None => ask_for(self.call, self.source, self.found, stretch).await?,
         };
         let opener = LegacyOpener::new(&verified, &self.dek, range).map_err(altered)?;
         let stored = StoredBytes {
@@ -144,7 +150,7 @@ impl<'a> Legacy<'a> {
             body: arrived.body,
         };
         let memory = STREAM_BYTES + 2 * verified.block_bytes();
-        let share = self.job.share(memory).await?;
+        let share = self.call.share(memory).await?;
         let length = range.last - range.first + 1;
         let mut body = LegacyBody::streamed(stored, opener, length, share);
         body.prefetch().await?;
@@ -157,7 +163,7 @@ impl<'a> Legacy<'a> {
         arrived: Option<Arrived>,
     ) -> Outcome<LegacyBody> {
         let length = usize::try_from(self.found.stored.0).expect("a held body fits memory");
-        let share = self.job.share(length).await?;
+        let share = self.call.share(length).await?;
         let mut arrived = self.whole(arrived).await?;
         let stored = Vec::from(arrived.take(length).await?);
         // Opened in place, so that one share covers stored bytes and plaintext.
@@ -173,7 +179,7 @@ impl<'a> Legacy<'a> {
     }
 
     async fn whole(&self, arrived: Option<Arrived>) -> Outcome<Arrived> {
-        whole(self.job, self.source, self.found, arrived).await
+        whole(self.call, self.source, self.found, arrived).await
     }
 
     /// Returns the cached verification, with the bytes that arrived; or verifies now, using those.
@@ -190,7 +196,7 @@ impl<'a> Legacy<'a> {
         let state = LegacyState::of(headers, *stored, self.envelope.wrapped_dek);
         let key = self.source.layout_key();
         // Readers of the same state share the entry and its turn: only one reads everything.
-        let entry = self.job.parts.verified.enter(key, state, *length);
+        let entry = self.call.store.verified.enter(key, state, *length);
         if let Some(body) = entry.body() {
             return Ok((Arc::clone(body), arrived));
         }
@@ -207,7 +213,7 @@ impl<'a> Legacy<'a> {
             return Ok((Arc::clone(body), arrived));
         }
         let reading = FirstReading {
-            job: self.job.detached(),
+            call: self.call.detached(),
             key: self.source.layout_key(),
             headers: self.source.headers.clone(),
             found: self.found.clone(),
@@ -225,7 +231,7 @@ impl<'a> Legacy<'a> {
 
 /// An owned verification, for a task that outlives the request.
 struct FirstReading {
-    job: OwnedJob,
+    call: OwnedCall,
     key: LayoutKey,
     headers: HeaderMap,
     found: Found,
@@ -236,21 +242,19 @@ struct FirstReading {
 
 impl FirstReading {
     async fn run(self, arrived: Option<Arrived>) -> Outcome<Arc<VerifiedBody>> {
-        let job = &self.job.job();
+        let call = &self.call.call();
         let source = Source {
-            bucket: &self.key.bucket,
-            object_key: &self.key.object_key,
-            version: self.key.version.as_deref(),
+            object: self.key.object.at(self.key.version.as_deref()),
             headers: self.headers,
         };
         let stored = self.found.stored;
         let memory = STREAM_BYTES + VerifiedBody::memory_of(self.found.length);
-        let _share = job.share(memory).await?;
+        let _share = call.share(memory).await?;
         // The tag ends the body, but decryption starts from it: nothing can be verified before.
         let tag = (stored.0 - TAG_BYTES as u64, stored.0 - 1);
-        let tag = read_stretch(job, &source, &self.found, tag).await?;
+        let tag = read_stretch(call, &source, &self.found, tag).await?;
         let tag = <[u8; TAG_BYTES]>::try_from(&tag[..]).expect("so many bytes were asked for");
-        let mut arrived = whole(job, &source, &self.found, arrived).await?;
+        let mut arrived = whole(call, &source, &self.found, arrived).await?;
         let nonce = arrived.take(NONCE_BYTES).await?;
         let nonce = nonce[..].try_into().expect("so many bytes were asked for");
         let verifier = LegacyVerifier::new(&self.dek, stored, nonce, tag);
@@ -266,7 +270,7 @@ impl FirstReading {
 
 /// All stored bytes: those that are arriving, or requested here.
 async fn whole(
-    job: &Job<'_>,
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     arrived: Option<Arrived>,
@@ -274,7 +278,7 @@ async fn whole(
     let all = (0, found.stored.0 - 1);
     match arrived.filter(|arrived| arrived.covers(all)) {
         Some(arrived) => Ok(arrived),
-        None => ask_for(job, source, found, all).await,
+        None => ask_for(call, source, found, all).await,
     }
 }
 

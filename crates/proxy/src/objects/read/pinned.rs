@@ -9,24 +9,23 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use s3proxy_protocol::range::ContentRange;
 
-use super::{Found, Source};
 use crate::backend::{self, Request};
-use crate::execute::answer::{self, Backed};
-use crate::execute::delivery::header_value;
-use crate::execute::stored;
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::{Backed, failure_of};
+use crate::objects::delivery::header_value;
+use crate::objects::read::{Found, Source};
+use crate::objects::{StoreCall, stored};
 
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// A GET of the object that was found, or of a range of its stored bytes, both ends included.
-pub(in crate::execute) fn pinned_request(
-    job: &Job<'_>,
+pub(crate) fn pinned_request(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     stretch: Option<(u64, u64)>,
 ) -> Request {
-    let mut request = source.request(job, Method::GET);
+    let mut request = source.request(call, Method::GET);
     pin(&mut request, &found.headers);
     if let Some((first, last)) = stretch {
         let range = header_value(&format!("bytes={first}-{last}"));
@@ -36,7 +35,7 @@ pub(in crate::execute) fn pinned_request(
 }
 
 /// Takes the conditions of a read out.
-pub(super) fn remove_conditions(headers: &mut HeaderMap) {
+pub(crate) fn remove_conditions(headers: &mut HeaderMap) {
     for name in [
         header::IF_MATCH,
         header::IF_NONE_MATCH,
@@ -64,16 +63,16 @@ fn pin(request: &mut Request, seen: &HeaderMap) {
 }
 
 /// Sends a pinned request, and accepts the response only if it is about the same object.
-pub(in crate::execute) async fn send_pinned(
-    job: &Job<'_>,
+pub(crate) async fn send_pinned(
+    call: &StoreCall<'_>,
     found: &Found,
     request: Request,
 ) -> Outcome<Backed> {
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let backed = call.send(request).await?;
     match backed.status {
         // Overwritten or deleted: the caller starts again, and reports the state it finds then.
         StatusCode::PRECONDITION_FAILED | StatusCode::NOT_FOUND => return Err(Failure::Replaced),
-        status if !status.is_success() => return Err(answer::refused(job, backed).await),
+        status if !status.is_success() => return Err(failure_of(backed).await),
         _ => {}
     }
     let same = [header::ETAG, VERSION_ID]
@@ -87,19 +86,19 @@ pub(in crate::execute) async fn send_pinned(
 }
 
 /// Stored bytes of an object that are arriving.
-pub(in crate::execute) struct Arrived {
+pub(crate) struct Arrived {
     /// Offset of the next byte.
-    pub(in crate::execute) first: u64,
+    pub(crate) first: u64,
     /// Offset after the last byte.
-    pub(in crate::execute) end: u64,
+    pub(crate) end: u64,
     /// Bytes that were received and not used yet.
-    pub(in crate::execute) begun: Bytes,
-    pub(in crate::execute) body: backend::Body,
+    pub(crate) begun: Bytes,
+    pub(crate) body: backend::Body,
 }
 
 impl Arrived {
     /// Reads which bytes a response to GET contains. A 200 contains all, whether requested or not.
-    pub(in crate::execute) fn of(headers: &HeaderMap, body: backend::Body) -> Outcome<Self> {
+    pub(crate) fn of(headers: &HeaderMap, body: backend::Body) -> Outcome<Self> {
         let (first, end) = match stored::content_range(headers) {
             Some(ContentRange::Satisfied { range, .. }) => (range.first, range.last + 1),
             Some(ContentRange::Unsatisfied { .. }) => {
@@ -116,12 +115,12 @@ impl Arrived {
     }
 
     /// Whether this range of stored bytes, both ends included, is among those that arrive.
-    pub(in crate::execute) fn covers(&self, (first, last): (u64, u64)) -> bool {
+    pub(crate) fn covers(&self, (first, last): (u64, u64)) -> bool {
         self.first <= first && last < self.end
     }
 
     /// Takes the next `length` bytes.
-    pub(in crate::execute) async fn take(&mut self, length: usize) -> Outcome<Bytes> {
+    pub(crate) async fn take(&mut self, length: usize) -> Outcome<Bytes> {
         let mut taken = BytesMut::with_capacity(length);
         while taken.len() < length {
             if self.begun.is_empty() {
@@ -149,7 +148,7 @@ impl Arrived {
     }
 
     /// Takes the next bytes, as many as arrived together.
-    pub(super) async fn piece(&mut self) -> Outcome<Bytes> {
+    pub(crate) async fn piece(&mut self) -> Outcome<Bytes> {
         let piece = match std::mem::take(&mut self.begun) {
             begun if begun.is_empty() => self.next_piece().await?,
             begun => begun,
@@ -169,13 +168,13 @@ impl Arrived {
 }
 
 /// Reads a short range of stored bytes of the object that was found, both ends included.
-pub(super) async fn read_stretch(
-    job: &Job<'_>,
+pub(crate) async fn read_stretch(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     (first, last): (u64, u64),
 ) -> Outcome<Bytes> {
-    let mut arrived = ask_for(job, source, found, (first, last)).await?;
+    let mut arrived = ask_for(call, source, found, (first, last)).await?;
     arrived.skip_to(first).await?;
     let length = usize::try_from(last - first + 1);
     arrived
@@ -184,16 +183,16 @@ pub(super) async fn read_stretch(
 }
 
 /// Requests a range of stored bytes of the object that was found, both ends included.
-pub(super) async fn ask_for(
-    job: &Job<'_>,
+pub(crate) async fn ask_for(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     stretch: (u64, u64),
 ) -> Outcome<Arrived> {
     let whole = stretch == (0, found.stored.0.saturating_sub(1));
     let stretch_asked = (!whole).then_some(stretch);
-    let request = pinned_request(job, source, found, stretch_asked);
-    let backed = send_pinned(job, found, request).await?;
+    let request = pinned_request(call, source, found, stretch_asked);
+    let backed = send_pinned(call, found, request).await?;
     if stored::stored_length(&backed.headers)? != found.stored {
         return Err(Failure::Replaced);
     }

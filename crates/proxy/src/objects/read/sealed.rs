@@ -14,19 +14,19 @@ use s3proxy_envelope::message::{HEAD_BYTES, MessageHead};
 use s3proxy_envelope::multipart::{Seal, tail_first};
 use s3proxy_envelope::object::ObjectOpener;
 
-use super::pinned::{Arrived, ask_for, read_stretch};
-use super::{Found, Source};
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::opening::{OpeningBody, StoredBytes};
-use crate::execute::delivery::Parts;
-use crate::execute::layouts::{KnownLayout, Learnt};
-use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::StoreCall;
+use crate::objects::delivery::PartStructure;
+use crate::objects::layout_cache::{KnownLayout, Learnt};
+use crate::objects::read::pinned::{Arrived, ask_for, read_stretch};
+use crate::objects::read::{Found, Source};
 use crate::stored_fault::StoredFault;
 
 /// A sealed object with its data key, and with its seal if it has one.
-pub(in crate::execute) struct Sealed<'a> {
-    job: &'a Job<'a>,
+pub(crate) struct Sealed<'a> {
+    call: &'a StoreCall<'a>,
     source: &'a Source<'a>,
     found: &'a Found,
     dek: Dek,
@@ -52,8 +52,8 @@ struct Reading {
 
 impl<'a> Sealed<'a> {
     /// Reads and verifies the seal, if the object has one that is not cached.
-    pub(in crate::execute) async fn new(
-        job: &'a Job<'a>,
+    pub(crate) async fn new(
+        call: &'a StoreCall<'a>,
         source: &'a Source<'a>,
         found: &'a Found,
         envelope: &Envelope,
@@ -65,7 +65,7 @@ impl<'a> Sealed<'a> {
                 return Err(StoredFault::malformed("no head in layout 1").into());
             }
             (Layout::Multipart, _) => {
-                let layout = layout(job, source, found, envelope, &dek).await?;
+                let layout = layout(call, source, found, envelope, &dek).await?;
                 match layout.seal() {
                     Some(_) => Structure::Parts(layout),
                     None => Structure::Headless(layout),
@@ -73,7 +73,7 @@ impl<'a> Sealed<'a> {
             }
         };
         Ok(Self {
-            job,
+            call,
             source,
             found,
             dek,
@@ -81,16 +81,16 @@ impl<'a> Sealed<'a> {
         })
     }
 
-    pub(in crate::execute) fn parts(&self) -> Parts<'_> {
+    pub(crate) fn parts(&self) -> PartStructure<'_> {
         match &self.structure {
-            Structure::Single(_) => Parts::None,
-            Structure::Headless(_) => Parts::One,
-            Structure::Parts(layout) => Parts::Listed(seal_of(layout)),
+            Structure::Single(_) => PartStructure::None,
+            Structure::Headless(_) => PartStructure::One,
+            Structure::Parts(layout) => PartStructure::Listed(seal_of(layout)),
         }
     }
 
     /// The seal, if the body has one.
-    pub(in crate::execute) fn seal(&self) -> Option<&Seal> {
+    pub(crate) fn seal(&self) -> Option<&Seal> {
         match &self.structure {
             Structure::Single(_) | Structure::Headless(_) => None,
             Structure::Parts(layout) => layout.seal(),
@@ -99,7 +99,7 @@ impl<'a> Sealed<'a> {
 
     /// Opens the whole object or a range inside it, up to the first piece. Bytes that have
     /// `arrived` are used if they cover all of the required ones, and dropped otherwise.
-    pub(in crate::execute) async fn read(
+    pub(crate) async fn read(
         &self,
         range: Option<PlaintextRange>,
         mut arrived: Option<Arrived>,
@@ -111,15 +111,15 @@ impl<'a> Sealed<'a> {
         let usable = arrived.filter(|arrived| arrived.covers(reading.stretch));
         let arrived = match usable {
             Some(arrived) => arrived,
-            None => ask_for(self.job, self.source, self.found, reading.stretch).await?,
+            None => ask_for(self.call, self.source, self.found, reading.stretch).await?,
         };
         let stored = StoredBytes {
             skip: reading.stretch.0 - arrived.first,
             begun: arrived.begun,
             body: arrived.body,
         };
-        let share = self.job.share(STREAM_BYTES).await?;
-        let pool = Arc::clone(&self.job.parts.pool);
+        let share = self.call.share(STREAM_BYTES).await?;
+        let pool = Arc::clone(&self.call.store.pool);
         let mut body = OpeningBody::new(stored, reading.opener, reading.length, pool, share);
         // Before the response begins: a fault in the first piece still gets an error status.
         body.prefetch().await?;
@@ -202,7 +202,7 @@ impl<'a> Sealed<'a> {
             .filter(|arrived| arrived.first == position && arrived.covers(stretch));
         let bytes = match at_front {
             Some(arrived) => arrived.take(HEAD_BYTES).await?,
-            None => read_stretch(self.job, self.source, self.found, stretch).await?,
+            None => read_stretch(self.call, self.source, self.found, stretch).await?,
         };
         Ok(MessageHead::from_slice(&bytes).expect("so many bytes were asked for"))
     }
@@ -212,7 +212,7 @@ impl<'a> Sealed<'a> {
         if layout.learn_head(position, head) == Learnt::Now && layout.seal().is_none() {
             // Without a seal the entry had no content until now.
             let key = self.source.layout_key();
-            self.job.parts.layouts.remember(key, Arc::clone(layout));
+            self.call.store.layouts.remember(key, Arc::clone(layout));
         }
     }
 }
@@ -222,32 +222,37 @@ fn seal_of(layout: &KnownLayout) -> &Seal {
 }
 
 /// Layout of a multipart object: from the cache, or read from its tail and verified.
-pub(in crate::execute) async fn layout(
-    job: &Job<'_>,
+pub(crate) async fn layout(
+    call: &StoreCall<'_>,
     source: &Source<'_>,
     found: &Found,
     envelope: &Envelope,
     dek: &Dek,
 ) -> Outcome<Arc<KnownLayout>> {
     let (key, state) = (source.layout_key(), found.state(envelope));
-    let known = job.parts.layouts.recall(&key);
+    let known = call.store.layouts.recall(&key);
     if let Some(layout) = known.filter(|known| known.is_of(&state)) {
         return Ok(layout);
     }
     if !found.has_seal(envelope) {
         return Ok(Arc::new(KnownLayout::new(state, None)));
     }
-    let seal = read_seal(job, source, found, dek).await?;
+    let seal = read_seal(call, source, found, dek).await?;
     let layout = Arc::new(KnownLayout::new(state, Some(seal)));
-    job.parts.layouts.remember(key, Arc::clone(&layout));
+    call.store.layouts.remember(key, Arc::clone(&layout));
     Ok(layout)
 }
 
-async fn read_seal(job: &Job<'_>, source: &Source<'_>, found: &Found, dek: &Dek) -> Outcome<Seal> {
+async fn read_seal(
+    call: &StoreCall<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    dek: &Dek,
+) -> Outcome<Seal> {
     let first = tail_first(found.stored).expect("a body with a seal has a tail");
     // A tail has at most 1.6 MB; its bytes and the parsed list are in memory at the same time.
     let length = usize::try_from(found.stored.0 - first).expect("a tail fits memory");
-    let _share = job.share(2 * length).await?;
-    let tail = read_stretch(job, source, found, (first, found.stored.0 - 1)).await?;
+    let _share = call.share(2 * length).await?;
+    let tail = read_stretch(call, source, found, (first, found.stored.0 - 1)).await?;
     Seal::open(dek, found.stored, &tail).map_err(|error| Failure::Stored(error.into()))
 }

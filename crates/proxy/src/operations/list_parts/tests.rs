@@ -1,4 +1,4 @@
-use super::*;
+use crate::operations::list_parts::*;
 
 const EARLY: &str = "2026-07-30T12:00:00.100Z";
 const LATE: &str = "2026-07-30T12:00:00.900Z";
@@ -21,12 +21,17 @@ fn staged(number: u16, etag: &str, last_modified: &str) -> StagedPart {
     }
 }
 
-fn asked(behind: u32, max_parts: u32) -> Asked {
-    Asked { behind, max_parts }
+fn requested(behind: u32, max_parts: u32) -> RequestedPage {
+    RequestedPage { behind, max_parts }
 }
 
-fn merge(asked: Asked, listed: &[ListedPart], truncated: bool, staged: Vec<StagedPart>) -> Shown {
-    super::merge(asked, listed, truncated, staged, |_| false)
+fn merge(
+    requested: RequestedPage,
+    listed: &[ListedPart],
+    truncated: bool,
+    staged: Vec<StagedPart>,
+) -> Shown {
+    super::merge(requested, listed, truncated, staged, |_| false)
 }
 
 fn etags(shown: &Shown) -> Vec<(u16, &str)> {
@@ -39,7 +44,7 @@ fn etags(shown: &Shown) -> Vec<(u16, &str)> {
 #[test]
 fn staged_parts_stand_among_the_others_by_number() {
     let shown = merge(
-        asked(0, 1000),
+        requested(0, 1000),
         &[listed(1, "a", EARLY), listed(4, "d", EARLY)],
         false,
         vec![staged(2, "b", EARLY), staged(10_000, "z", EARLY)],
@@ -47,7 +52,7 @@ fn staged_parts_stand_among_the_others_by_number() {
     let expected = [(1, "a"), (2, "b"), (4, "d"), (10_000, "z")];
     assert_eq!(etags(&shown), expected);
     assert!(!shown.has_more);
-    assert_eq!(shown.next_marker(asked(0, 1000)), None);
+    assert_eq!(shown.next_marker(requested(0, 1000)), None);
 }
 
 #[test]
@@ -65,7 +70,12 @@ fn of_one_number_the_newer_is_shown_and_the_staged_one_on_a_tie() {
         (LATE, next_second, "short"),
     ] {
         let parts = [listed(3, "long", long)];
-        let shown = merge(asked(0, 9), &parts, false, vec![staged(3, "short", short)]);
+        let shown = merge(
+            requested(0, 9),
+            &parts,
+            false,
+            vec![staged(3, "short", short)],
+        );
         assert_eq!(etags(&shown), [(3, expected)], "{long} {short}");
     }
 }
@@ -76,7 +86,7 @@ fn of_a_part_that_the_backend_lists_twice_the_newest_is_shown() {
         [listed(2, "new", LATE), listed(2, "old", EARLY)],
         [listed(2, "old", EARLY), listed(2, "new", LATE)],
     ] {
-        let shown = merge(asked(0, 9), &parts, false, Vec::new());
+        let shown = merge(requested(0, 9), &parts, false, Vec::new());
         assert_eq!(etags(&shown), [(2, "new")]);
     }
 }
@@ -87,14 +97,14 @@ fn of_two_attempts_within_one_second_the_one_that_was_stored_last_here_is_shown(
     for (first, other) in [("last", "other"), ("other", "last")] {
         let parts = [listed(2, first, second), listed(2, other, second)];
         let is_last = |part: &Part| part.etag == "last";
-        let shown = super::merge(asked(0, 9), &parts, false, Vec::new(), is_last);
+        let shown = super::merge(requested(0, 9), &parts, false, Vec::new(), is_last);
         assert_eq!(etags(&shown), [(2, "last")]);
         // Another replica stored one in a later second.
         let parts = [
             listed(2, first, second),
             listed(2, other, "2026-07-30T12:00:01.000Z"),
         ];
-        let shown = super::merge(asked(0, 9), &parts, false, Vec::new(), is_last);
+        let shown = super::merge(requested(0, 9), &parts, false, Vec::new(), is_last);
         assert_eq!(etags(&shown), [(2, other)]);
     }
 }
@@ -103,12 +113,12 @@ fn of_two_attempts_within_one_second_the_one_that_was_stored_last_here_is_shown(
 fn the_tail_is_no_part_but_a_staged_part_under_its_number_is() {
     let tail = [listed(10_000, "tail", LATE)];
     assert!(
-        merge(asked(0, 9), &tail, false, Vec::new())
+        merge(requested(0, 9), &tail, false, Vec::new())
             .parts
             .is_empty()
     );
     let shown = merge(
-        asked(0, 9),
+        requested(0, 9),
         &tail,
         false,
         vec![staged(10_000, "part", EARLY)],
@@ -128,15 +138,20 @@ fn nothing_beyond_the_backends_page_is_shown_before_its_time() {
         staged(6, "f", EARLY),
         staged(9, "i", EARLY),
     ];
-    let shown = merge(asked(0, 1000), &parts, true, beyond);
+    let shown = merge(requested(0, 1000), &parts, true, beyond);
     assert_eq!(etags(&shown), [(1, "a"), (3, "c"), (5, "e")]);
-    assert_eq!(shown.next_marker(asked(0, 1000)), Some(5));
+    assert_eq!(shown.next_marker(requested(0, 1000)), Some(5));
 }
 
 #[test]
 fn a_truncated_page_of_one_number_still_comes_forward() {
-    let shown = merge(asked(6, 1000), &[listed(7, "g", EARLY)], true, Vec::new());
-    assert_eq!(shown.next_marker(asked(6, 1000)), Some(7));
+    let shown = merge(
+        requested(6, 1000),
+        &[listed(7, "g", EARLY)],
+        true,
+        Vec::new(),
+    );
+    assert_eq!(shown.next_marker(requested(6, 1000)), Some(7));
 }
 
 #[test]
@@ -148,7 +163,7 @@ fn pages_of_every_length_show_every_part_once() {
         loop {
             let page = all.iter().filter(|part| u32::from(part.number) > behind);
             let page: Vec<_> = page.cloned().collect();
-            let now = asked(behind, length);
+            let now = requested(behind, length);
             let shown = merge(now, &page, false, short.to_vec());
             assert!(shown.parts.len() <= length as usize);
             seen.extend(shown.parts.iter().map(|part| part.number));
@@ -163,17 +178,17 @@ fn pages_of_every_length_show_every_part_once() {
 
 #[test]
 fn a_client_that_wants_no_parts_is_told_that_there_are_some() {
-    let shown = merge(asked(1, 0), &[listed(2, "b", EARLY)], false, Vec::new());
+    let shown = merge(requested(1, 0), &[listed(2, "b", EARLY)], false, Vec::new());
     assert!(shown.parts.is_empty() && shown.has_more);
-    assert_eq!(shown.next_marker(asked(1, 0)), Some(1));
+    assert_eq!(shown.next_marker(requested(1, 0)), Some(1));
 }
 
 #[test]
 fn parameters_are_numbers_and_pages_end_at_1000() {
-    let of = |raw| Asked::of(&Query::parse(Some(raw)).unwrap());
-    assert_eq!(of("uploadId=u"), Ok(asked(0, 1000)));
-    assert_eq!(of("part-number-marker=7&max-parts=2"), Ok(asked(7, 2)));
-    assert_eq!(of("max-parts=2147483647"), Ok(asked(0, 1000)));
+    let of = |raw| RequestedPage::of(&Query::parse(Some(raw)).unwrap());
+    assert_eq!(of("uploadId=u"), Ok(requested(0, 1000)));
+    assert_eq!(of("part-number-marker=7&max-parts=2"), Ok(requested(7, 2)));
+    assert_eq!(of("max-parts=2147483647"), Ok(requested(0, 1000)));
     for raw in [
         "max-parts=-1",
         "max-parts=x",

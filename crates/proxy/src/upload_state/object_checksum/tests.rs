@@ -3,8 +3,8 @@ use s3proxy_envelope::layout::PlaintextLength;
 use s3proxy_envelope::multipart::{Frame, PartNumber, PartTag};
 use s3proxy_protocol::checksum::Checksummer;
 
-use super::*;
-use crate::execute::multipart::part::Shelf;
+use crate::upload_state::object_checksum::*;
+use crate::upload_state::part::Shelf;
 
 fn checksum(algorithm: ChecksumAlgorithm, content: &[u8]) -> ChecksumValue {
     let mut checksummer = Checksummer::new(algorithm);

@@ -1,7 +1,7 @@
 use s3proxy_envelope::layout::message_length;
 use s3proxy_envelope::message::MessageHead;
 
-use super::*;
+use crate::upload_state::selection::*;
 
 const LEAST: u64 = PADDED_FROM.0;
 const CRC: [u8; 4] = [1, 2, 3, 4];

@@ -1,7 +1,7 @@
 use s3proxy_protocol::xml::listing::EntryKind;
 use time::macros::datetime;
 
-use super::*;
+use crate::upload_state::sweep::*;
 
 const NOW: OffsetDateTime = datetime!(2026-07-30 12:00:00 UTC);
 
