@@ -54,11 +54,26 @@ impl UploadId {
         non_empty(text).map(Self)
     }
 
+    /// Fails with `NoSuchUpload` if the text is empty.
+    pub fn parse(text: &str) -> Result<Self, S3Error> {
+        Self::new(text).ok_or_else(no_such_upload)
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The error for an upload that does not exist, or has ended.
+#[must_use]
+pub fn no_such_upload() -> S3Error {
+    S3Error::new(
+        ErrorCode::NoSuchUpload,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have \
+         been aborted or completed.",
+    )
 }
 
 fn non_empty(text: impl Into<String>) -> Option<String> {

@@ -4,8 +4,7 @@
 //! unambiguous, addressed to this proxy, a known operation, and signed by a known client (or
 //! admitted by a setting that names the exception). [`Gate::admit`] decides by the head of a
 //! request. A browser's form carries its signature in its body: the gate returns it as an
-//! [`UnreadForm`], and [`Gate::admit_form`] decides after its fields have been read. The only
-//! exception is [`Authenticated::of_operator`], for commands, which no connection can reach. The
+//! [`UnreadForm`], and [`Gate::admit_form`] decides after its fields have been read. The
 //! next step, [`crate::authorization`], decides which operations the client may perform.
 
 mod form;
@@ -17,27 +16,25 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
-use s3proxy_protocol::address::{self, Address, AddressingStyle, HostRules};
+use s3proxy_protocol::address::{self, Address, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::header_rules;
 use s3proxy_protocol::headers;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
-use s3proxy_protocol::query_headers;
 use s3proxy_protocol::request_head::refuse_ambiguous;
-use s3proxy_protocol::sigv2;
 use s3proxy_protocol::sigv4::{
     self, Authentication, PayloadMode, SecretAccessKey, SignedRequest, Verified,
 };
+use s3proxy_protocol::{header_rules, query_headers, sigv2};
 use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern, Permission};
 use crate::effective_name::Reach;
 use crate::record::RequestRecord;
-use crate::s3_request::{ParsedRequest, S3Request, UnparsedRequest};
+use crate::s3_request::{ParsedRequest, UnparsedRequest};
 use crate::telemetry::traces::Trust;
 
 pub(crate) use form::{PostedForm, UnreadForm};
@@ -244,38 +241,6 @@ impl Authenticated<UnparsedRequest> {
             payload: self.payload,
             parameters,
         })
-    }
-}
-
-impl Authenticated {
-    /// Source of a copy; `None` for every other operation.
-    pub(crate) fn copy_source(&self) -> Option<&CopySource> {
-        self.parameters.request.copy_source()
-    }
-
-    /// A request made by an operator's command. It came over no connection: there is no signature
-    /// to verify and there are no grants to check.
-    pub(crate) fn of_operator(operation: Operation, bucket: BucketName, key: ObjectKey) -> Self {
-        Self {
-            method: Method::GET,
-            headers: HeaderMap::new(),
-            address: Address {
-                style: AddressingStyle::Path,
-                bucket: Some(bucket),
-                key: Some(key),
-                aws_endpoint: None,
-            },
-            operation,
-            identity: Identity {
-                name: "operator".to_owned(),
-                grants: Grants::Everything,
-            },
-            payload: PayloadMode::Unsigned,
-            parameters: ParsedRequest {
-                request: S3Request::Forward,
-                forwarded: Vec::new(),
-            },
-        }
     }
 }
 

@@ -14,9 +14,9 @@ use s3proxy_protocol::headers;
 use tokio::sync::Mutex;
 
 use crate::body::outbound::ResponseBody;
-use crate::execute::Parts;
 use crate::keys::Readiness;
 use crate::listen::Draining;
+use crate::objects::Store;
 use crate::panics::PanicWatch;
 
 /// Time for which the result of a check is valid.
@@ -48,12 +48,12 @@ impl Health {
         &self,
         hosts: &HostRules,
         request: &Request<Incoming>,
-        parts: &Parts,
+        store: &Store,
     ) -> Option<Response<ResponseBody>> {
         let probe = probe(hosts, request)?;
         let (status, text) = match probe {
             Probe::Alive => self.liveness(),
-            Probe::Ready => self.readiness(parts).await,
+            Probe::Ready => self.readiness(store).await,
         };
         let body = if request.method() == Method::HEAD {
             ResponseBody::empty()
@@ -77,7 +77,7 @@ impl Health {
     }
 
     /// Returns status and text of `/readyz`.
-    pub(crate) async fn readiness(&self, parts: &Parts) -> (StatusCode, String) {
+    pub(crate) async fn readiness(&self, store: &Store) -> (StatusCode, String) {
         if self.draining.has_begun() {
             return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }
@@ -86,7 +86,7 @@ impl Health {
         let result = match &*last {
             Some((when, result)) if when.elapsed() < PROBE_AGE => result.clone(),
             Some(_) | None => {
-                let result = ask(parts).await;
+                let result = ask(store).await;
                 *last = Some((Instant::now(), result.clone()));
                 result
             }
@@ -103,12 +103,12 @@ impl Health {
 ///
 /// A key service that fails after it has worked does not take the replica out: requests that need
 /// it fail, and all others are served. A replica that never could seal gets no requests.
-async fn ask(parts: &Parts) -> Result<String, String> {
-    if let Err(error) = parts.backend.readiness().await {
+async fn ask(store: &Store) -> Result<String, String> {
+    if let Err(error) = store.backend.readiness().await {
         tracing::warn!(%error, "not ready");
         return Err(format!("{}\n", error.summary()));
     }
-    match parts.keys.readiness().await {
+    match store.keys.readiness().await {
         Readiness::Ready => Ok("ready\n".to_owned()),
         Readiness::Degraded(lines) => {
             let lines = lines.join("\n");

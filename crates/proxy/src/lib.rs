@@ -2,9 +2,9 @@
 //! ciphertext.
 //!
 //! Data flows one way: `listen` accepts, `service` orders the steps, `auth` admits known clients,
-//! `plan` decides, `execute` carries out with the help of `keys`, `body` and `backend`, and
-//! `respond` turns failures into S3's responses. Only `app` wires them together, and `commands`,
-//! which works on stored objects without clients.
+//! `plan` decides, `operations` handles, and the engine (`objects`, `upload_state`) reads and writes
+//! stored objects with the help of `keys`, `body` and `backend`. `respond` turns failures into S3's
+//! responses. Only `app` wires them together. `commands` uses the engine without clients.
 
 mod admin;
 pub mod app;
@@ -18,7 +18,7 @@ pub use s3proxy_config as config;
 #[cfg(feature = "dev")]
 pub mod dev;
 mod effective_name;
-mod execute;
+mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -27,6 +27,8 @@ mod keys;
 mod lacking;
 mod listen;
 mod net;
+mod objects;
+mod operations;
 mod panics;
 mod record;
 mod respond;
@@ -37,4 +39,5 @@ mod stored_fault;
 pub mod telemetry;
 mod throttle;
 mod trusted;
+mod upload_state;
 pub mod version;

@@ -15,7 +15,9 @@ use s3proxy_protocol::headers;
 use s3proxy_protocol::ids::{UploadId, VersionId};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
-use s3proxy_protocol::range::{ByteRange, RangeRequest};
+use s3proxy_protocol::range::RangeRequest;
+
+use crate::objects::delivery::RequestedPortion;
 
 /// Query parameters of a backend request, in order. Without a value only the name is sent.
 pub(crate) type Parameters = Vec<(String, Option<String>)>;
@@ -51,19 +53,6 @@ pub(crate) enum S3Request {
     Preflight,
 }
 
-impl S3Request {
-    /// Source of a copy; `None` for every other operation.
-    pub(crate) fn copy_source(&self) -> Option<&CopySource> {
-        if let Self::CopyObject(source)
-        | Self::Upload(UploadRequest::UploadPartCopy(UploadPartCopy { source, .. })) = self
-        {
-            Some(source)
-        } else {
-            None
-        }
-    }
-}
-
 /// Parameters of the listings of objects and versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListObjects {
@@ -78,14 +67,6 @@ pub(crate) struct ListObjects {
 pub(crate) struct ObjectRead {
     pub(crate) version: Option<VersionId>,
     pub(crate) portion: RequestedPortion,
-}
-
-/// Portion of an object that a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestedPortion {
-    Whole,
-    Range(ByteRange),
-    Part(PartNumber),
 }
 
 /// A request about multipart uploads.
@@ -378,10 +359,7 @@ fn deleted_version(query: &Query) -> Result<Option<VersionId>, S3Error> {
 }
 
 fn upload_id(query: &Query) -> Result<UploadId, S3Error> {
-    query
-        .get("uploadId")
-        .and_then(UploadId::new)
-        .ok_or_else(no_such_upload)
+    UploadId::parse(query.get("uploadId").unwrap_or_default())
 }
 
 fn part_number(text: Option<&str>) -> Result<PartNumber, S3Error> {
@@ -402,15 +380,6 @@ pub(crate) fn unsupported(operation: Operation) -> S3Error {
             "{} does not work through an encrypting proxy.",
             operation.as_str()
         ),
-    )
-}
-
-/// The error for an upload that does not exist, or has ended.
-pub(crate) fn no_such_upload() -> S3Error {
-    S3Error::new(
-        ErrorCode::NoSuchUpload,
-        "The specified upload does not exist. The upload ID may be invalid, or the upload may have \
-         been aborted or completed.",
     )
 }
 

@@ -22,20 +22,20 @@ use crate::backend::Forwarder;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::{Feature, Policy};
-use crate::execute::cors::{Lookup, PageRequest};
-use crate::execute::{
-    BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
-    head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
-};
+use crate::failure::{Failure, Outcome};
 use crate::health::Health;
 use crate::lacking;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
 use crate::listen::seats::Visit;
+use crate::objects::Store;
+use crate::operations::cors_rules::{Lookup, PageRequest};
+use crate::operations::request_body::BodySlot;
+use crate::operations::{self, OwnedJob, Services};
 use crate::panics::PanicWatch;
 use crate::record::{Refusal, RequestRecord};
-use crate::respond::{self, Asked, Failure, Verbosity};
-use crate::s3_request::{S3Request, UnparsedRequest};
+use crate::respond::{self, Asked, Verbosity};
+use crate::s3_request::UnparsedRequest;
 use crate::telemetry::Seldom;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
@@ -59,7 +59,7 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
-    pub(crate) parts: Arc<Parts>,
+    pub(crate) services: Arc<Services>,
     /// Features that the backend lacks.
     pub(crate) lacks: Vec<Feature>,
     pub(crate) audit: AuditLog,
@@ -86,14 +86,14 @@ impl Serve for Service {
         // Probes first: they need no record, no place and no authentication.
         if let Some(answer) = self
             .health
-            .answer(&self.gate.hosts, &request, &self.parts)
+            .answer(&self.gate.hosts, &request, &self.services.store)
             .await
         {
             return answer;
         }
         let from = self.trusted.client_address(peer.ip(), request.headers());
         let record = Arc::new(RequestRecord::begin(from));
-        if let Some(keys) = self.parts.sealing.get() {
+        if let Some(keys) = self.services.sealing.get() {
             record.may_seal(keys.request());
         }
         let (mut parts, body) = request.into_parts();
@@ -156,7 +156,7 @@ impl Service {
 
     /// Returns status and text of `/readyz`.
     pub(crate) async fn readiness(&self) -> (StatusCode, String) {
-        self.health.readiness(&self.parts).await
+        self.health.readiness(&self.services.store).await
     }
 
     async fn handle(
@@ -233,7 +233,7 @@ impl Service {
         from: IpAddr,
         response: &mut Response<ResponseBody>,
     ) {
-        let rules = &self.parts.page_rules;
+        let rules = &self.services.page_rules;
         let is_overloaded = response.status() == StatusCode::SERVICE_UNAVAILABLE;
         let lookup = match standing {
             Standing::Known => Lookup::Wait,
@@ -246,7 +246,7 @@ impl Service {
             }
             Standing::Unknown => Lookup::Try,
         };
-        let backend = &self.parts.backend;
+        let backend = &self.services.store.backend;
         let headers = response.headers_mut();
         rules.complete(backend, page, lookup, headers).await;
     }
@@ -282,7 +282,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated<UnparsedRequest>> {
         // Before authentication: the other proxy's signature would fail here, and hide the loop.
-        if let Some(forwarder) = self.parts.backend.forwarder(&parts.headers) {
+        if let Some(forwarder) = self.services.store.backend.forwarder(&parts.headers) {
             return Err(self.loop_detected(forwarder, from));
         }
         match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
@@ -302,41 +302,21 @@ impl Service {
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
-        let facts = facts(&request, &self.parts.policy);
+        let policy = &self.services.store.policy;
         // Grants come first: a client without them learns nothing of the backend.
-        let authorized = authorize(&facts)
+        let authorized = authorize(&facts(&request, policy))
             .and_then(|()| lacking::settle(&self.lacks, request.operation, &mut request.headers));
         if let Err(error) = authorized {
             record.seals_under(None);
             record.refused(&refusal);
             return Err(Failure::Refused(error));
         }
-        record.seals_under(sealing_key(&request, &self.parts));
+        record.seals_under(sealing_key(&request, &self.services.store));
         record.trail.admit();
         let request = Arc::new(request.parse()?);
-        let job = Job {
-            parts: &self.parts,
-            request: &request,
-            record,
-        };
-        match &request.parameters.request {
-            S3Request::PutObject => put_object::put_object(&job, body.take()).await,
-            S3Request::GetObject(read) => get_object::get_object(&job, read).await,
-            S3Request::HeadObject(read) => head_object::head_object(&job, read).await,
-            S3Request::ListBuckets => list_buckets::list_buckets(&job).await,
-            S3Request::ListObjects(list) => list_objects::list_objects(&job, list).await,
-            S3Request::DeleteObject(version) => delete::delete_object(&job, version.as_ref()).await,
-            S3Request::DeleteObjects => delete::delete_objects(&job, body.take()).await,
-            S3Request::GetObjectAttributes(version) => {
-                attributes::get_object_attributes(&job, version.as_ref()).await
-            }
-            S3Request::CopyObject(_) => copy::copy_object(&job).await,
-            S3Request::PostObject => post_object::post_object(&job, body).await,
-            S3Request::Upload(request) => multipart::step(&job, request, body).await,
-            S3Request::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
-            S3Request::Forward => forward::forward(&job, body).await,
-            S3Request::Preflight => preflight::preflight(&job).await,
-        }
+        let services = Arc::clone(&self.services);
+        let owned = OwnedJob::new(services, request, Arc::clone(record));
+        operations::carry_out(&owned.job(), body).await
     }
 
     /// Reads a form up to its file, and authenticates it.
@@ -347,7 +327,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated<UnparsedRequest>> {
         let parser = FormParser::new(form.boundary().clone());
-        let timeout = self.parts.patience.silence;
+        let timeout = self.services.patience.silence;
         let (head, first) = body.read_form(parser, timeout, &record.received).await?;
         let now = OffsetDateTime::now_utc();
         let (request, posted) = self.gate.admit_form(form, head, first, now, record)?;
@@ -377,13 +357,13 @@ fn facts<'a>(request: &'a Authenticated<UnparsedRequest>, policy: &'a Policy) ->
 
 /// Returns the key that a request seals under. Parts of an upload are sealed under the key of its
 /// beginning, which is in its state.
-fn sealing_key<'a, P>(request: &Authenticated<P>, parts: &'a Parts) -> Option<&'a str> {
+fn sealing_key<'a, P>(request: &Authenticated<P>, store: &'a Store) -> Option<&'a str> {
     let makes_object = matches!(
         request.operation.kind(),
         Kind::PutObject | Kind::CopyObject | Kind::PostObject | Kind::CreateMultipartUpload
     );
     let (bucket, object_key) = (request.bucket()?, request.object_key()?);
-    makes_object.then(|| parts.rules.storing(bucket, object_key).key.name())
+    makes_object.then(|| store.rules.storing(bucket, object_key).key.name())
 }
 
 fn verbosity(method: &Method) -> Verbosity {

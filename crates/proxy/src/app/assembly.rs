@@ -26,24 +26,22 @@ use crate::config::resolved::{
     self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
     Listen, Pattern, Permission, Policy, Rule, SessionToken, Tls,
 };
-use crate::execute::Parts;
-use crate::execute::copy::tags::TagKeeping;
-use crate::execute::cors::PageRules;
-use crate::execute::layouts::LayoutCache;
-use crate::execute::lookup::LookupCache;
-use crate::execute::multipart::attempts::Attempts;
-use crate::execute::multipart::seldom::SeenBuckets;
-use crate::execute::multipart::state::UploadCache;
-use crate::execute::patience::LongWork;
-use crate::execute::sub_resource::KnownSubResources;
-use crate::execute::verified::VerifiedCache;
-use crate::execute::versions::VersionSupport;
 use crate::health::Health;
 use crate::keys::connect::connect;
 use crate::keys::in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
+use crate::objects::Store;
+use crate::objects::layout_cache::LayoutCache;
+use crate::objects::tags::TagKeeping;
+use crate::objects::verification_cache::VerifiedCache;
+use crate::operations::Services;
+use crate::operations::cors_rules::PageRules;
+use crate::operations::listed_objects::LookupCache;
+use crate::operations::long_running::LongWork;
+use crate::operations::sub_resource_support::KnownSubResources;
+use crate::operations::version_support::VersionSupport;
 use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
@@ -52,6 +50,8 @@ use crate::telemetry::audit::AuditLog;
 use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
+use crate::upload_state::UploadCaches;
+use crate::upload_state::periodic_sweep::SeenBuckets;
 
 /// State that outlives every configuration.
 pub(super) struct Lasting {
@@ -144,7 +144,7 @@ pub(super) async fn shift(
         log: _,
         watch: _,
     } = config;
-    let parts = parts(
+    let services = services(
         (&backend, keys, rules, policy),
         (&listen, &sizes),
         lasting,
@@ -152,8 +152,9 @@ pub(super) async fn shift(
     )
     .await?;
     let own_rates = own_rates(&clients.authentication);
-    let authenticator = authenticator(clients.authentication, parts.backend.credentials()).await?;
-    let limits = connection_limits(&listen, &parts.patience);
+    let authenticator =
+        authenticator(clients.authentication, services.store.backend.credentials()).await?;
+    let limits = connection_limits(&listen, &services.patience);
     // Nothing fails from here on, so the requests in flight can be counted under the new limits.
     let throttle = match (before.same(&["limits", "clients"]), before) {
         (Some(service), _) => Arc::clone(&service.throttle),
@@ -172,7 +173,7 @@ pub(super) async fn shift(
         health: Health::new(Arc::clone(&lasting.draining), Arc::clone(&lasting.panics)),
         panics: Arc::clone(&lasting.panics),
         trusted: Arc::clone(&trusted),
-        parts: Arc::new(parts),
+        services: Arc::new(services),
         lacks: backend.lacks,
         audit: witnesses.audit.clone(),
         traces: witnesses.traces.clone(),
@@ -186,8 +187,8 @@ pub(super) async fn shift(
     })
 }
 
-/// Builds the services that operations need, for work without clients.
-pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, StartError> {
+/// Builds the engine's store, for work without clients.
+pub(crate) async fn store_without_clients(config: Config) -> Result<Arc<Store>, StartError> {
     let Config {
         listen,
         backend,
@@ -199,38 +200,39 @@ pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, 
     } = config;
     let lasting = Lasting::new(&limits);
     let storing = (&backend, keys, rules, policy);
-    let parts = parts(storing, (&listen, &limits), &lasting, Before::Nothing);
-    Ok(Arc::new(Box::pin(parts).await?))
+    let services = services(storing, (&listen, &limits), &lasting, Before::Nothing);
+    Ok(Box::pin(services).await?.store)
 }
 
-async fn parts(
+async fn services(
     (backend_config, keys, rules, policy): (&resolved::Backend, Keys, Vec<Rule>, Policy),
     (listen, limits): (&Listen, &Limits),
     lasting: &Lasting,
     before: Before<'_>,
-) -> Result<Parts, StartError> {
+) -> Result<Services, StartError> {
     let backend = match before.same(&["backend"]) {
-        Some(service) => service.parts.backend.clone(),
+        Some(service) => service.services.store.backend.clone(),
         None => backend(backend_config).await?,
     };
     let (dek_tag, zero_key) = (keys.dek_tag.clone(), keys.legacy_zero_key);
-    let (keyring, legacy_keys) = if let Some(Service { parts, .. }) = before.same(&["keys"]) {
-        (Arc::clone(&parts.keys), Arc::clone(&parts.legacy_keys))
+    let (keyring, legacy_keys) = if let Some(service) = before.same(&["keys"]) {
+        let store = &service.services.store;
+        (Arc::clone(&store.keys), Arc::clone(&store.legacy_keys))
     } else {
         let (keyring, legacy_keys) = keyring(keys).await?;
         if let Before::Service(service, _) = before {
-            keyring.follow(&service.parts.keys);
-            refuse_idle_service(&keyring, &service.parts.keys).await?;
+            keyring.follow(&service.services.store.keys);
+            refuse_idle_service(&keyring, &service.services.store.keys).await?;
         }
         (keyring, legacy_keys)
     };
     let rules = Rules::new(rules, &policy, zero_key, &keyring)?;
     // Results learnt under other settings may not hold under these.
     let learnt = match before.same(&["backend", "keys", "policy", "rules"]) {
-        Some(service) => Learnt::of(&service.parts),
+        Some(service) => Learnt::of(&service.services),
         None => Learnt::nothing(backend_config),
     };
-    Ok(Parts {
+    let store = Store {
         backend,
         rules,
         keys: keyring,
@@ -239,23 +241,25 @@ async fn parts(
         policy,
         pool: Arc::clone(&lasting.pool),
         budget: Arc::clone(&lasting.budget),
-        lookups: learnt.lookups,
-        uploads: learnt.uploads,
-        attempts: learnt.attempts,
-        client_scheme: match &listen.tls {
-            Tls::Off => Scheme::HTTP,
-            Tls::Files { .. } => Scheme::HTTPS,
-        },
         layouts: learnt.layouts,
         verified: learnt.verified,
         tag_keeping: learnt.tag_keeping,
+        held_body_bytes: limits.held_body_bytes as u64,
+    };
+    Ok(Services {
+        store: Arc::new(store),
+        uploads: learnt.uploads,
+        lookups: learnt.lookups,
         sub_resources: learnt.sub_resources,
         versions: learnt.versions,
         page_rules: learnt.page_rules,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
-        held_body_bytes: limits.held_body_bytes as u64,
+        client_scheme: match &listen.tls {
+            Tls::Off => Scheme::HTTP,
+            Tls::Files { .. } => Scheme::HTTPS,
+        },
         put_body_bytes: limits.put_body_bytes,
         patience: Patience {
             silence: listen.body_timeout,
@@ -268,8 +272,7 @@ async fn parts(
 /// Caches about stored objects and the backend. They only save work.
 struct Learnt {
     lookups: Arc<LookupCache>,
-    uploads: Arc<UploadCache>,
-    attempts: Arc<Attempts>,
+    uploads: UploadCaches,
     layouts: Arc<LayoutCache>,
     verified: Arc<VerifiedCache>,
     tag_keeping: Arc<TagKeeping>,
@@ -282,8 +285,7 @@ impl Learnt {
     fn nothing(backend: &resolved::Backend) -> Self {
         Self {
             lookups: Arc::new(LookupCache::new()),
-            uploads: Arc::new(UploadCache::new()),
-            attempts: Arc::new(Attempts::new()),
+            uploads: UploadCaches::new(),
             layouts: Arc::new(LayoutCache::new()),
             verified: Arc::new(VerifiedCache::new()),
             tag_keeping: Arc::new(TagKeeping::default()),
@@ -293,17 +295,17 @@ impl Learnt {
         }
     }
 
-    fn of(parts: &Parts) -> Self {
+    fn of(services: &Services) -> Self {
+        let store = &services.store;
         Self {
-            lookups: Arc::clone(&parts.lookups),
-            uploads: Arc::clone(&parts.uploads),
-            attempts: Arc::clone(&parts.attempts),
-            layouts: Arc::clone(&parts.layouts),
-            verified: Arc::clone(&parts.verified),
-            tag_keeping: Arc::clone(&parts.tag_keeping),
-            sub_resources: Arc::clone(&parts.sub_resources),
-            versions: Arc::clone(&parts.versions),
-            page_rules: Arc::clone(&parts.page_rules),
+            lookups: Arc::clone(&services.lookups),
+            uploads: services.uploads.clone(),
+            layouts: Arc::clone(&store.layouts),
+            verified: Arc::clone(&store.verified),
+            tag_keeping: Arc::clone(&store.tag_keeping),
+            sub_resources: Arc::clone(&services.sub_resources),
+            versions: Arc::clone(&services.versions),
+            page_rules: Arc::clone(&services.page_rules),
         }
     }
 }

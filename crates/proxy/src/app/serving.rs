@@ -15,17 +15,18 @@ use super::assembly::{self, Before, Lasting, Witnesses};
 use crate::admin::Ready;
 use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
-use crate::execute::Parts;
 use crate::listen::certificate::{Certificate, PairFiles};
 use crate::listen::tls::{self, Pair};
 use crate::listen::{CurrentShift, Shift};
+use crate::objects::Store;
+use crate::operations::Services;
 use crate::service::Service;
 use crate::telemetry::metrics;
 
 /// The active service.
 pub(super) struct Serving {
     shift: watch::Sender<Arc<Shift<Service>>>,
-    parts: watch::Sender<Arc<Parts>>,
+    store: watch::Sender<Arc<Store>>,
     certificate: Option<Arc<Certificate>>,
     lasting: Lasting,
     witnesses: Witnesses,
@@ -38,12 +39,13 @@ impl Serving {
         let witnesses = Witnesses::start(&config)?;
         let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing);
         let shift = Box::pin(shift).await?;
-        let parts = Arc::clone(&shift.service.parts);
-        begin_sealing(&parts, &lasting);
-        parts.keys.announce();
+        let services = &shift.service.services;
+        begin_sealing(services, &lasting);
+        let store = Arc::clone(&services.store);
+        store.keys.announce();
         Ok(Self {
             shift: watch::Sender::new(Arc::new(shift)),
-            parts: watch::Sender::new(parts),
+            store: watch::Sender::new(store),
             certificate: files.map(Certificate::load).transpose()?,
             lasting,
             witnesses,
@@ -62,17 +64,17 @@ impl Serving {
         let lasting = (&self.lasting, &self.witnesses);
         let shift = assembly::shift(config, lasting, Before::Service(&before, changes));
         let shift = Box::pin(shift).await?;
-        let parts = Arc::clone(&shift.service.parts);
-        let (old, new) = (before.parts.keys.active(), parts.keys.active());
+        let store = Arc::clone(&shift.service.services.store);
+        let (old, new) = (before.services.store.keys.active(), store.keys.active());
         if old.name() != new.name() {
             metrics::former_active_key(old.name());
-            parts.keys.announce();
+            store.keys.announce();
         }
         // Before the new service is published, so that its keys count as in use before any request
         // seals.
-        begin_sealing(&parts, &self.lasting);
+        begin_sealing(&shift.service.services, &self.lasting);
         self.shift.send_replace(Arc::new(shift));
-        self.parts.send_replace(parts);
+        self.store.send_replace(store);
         self.show(pair);
         Ok(())
     }
@@ -94,8 +96,8 @@ impl Serving {
         self.shift.subscribe()
     }
 
-    pub(super) fn parts(&self) -> watch::Receiver<Arc<Parts>> {
-        self.parts.subscribe()
+    pub(super) fn store(&self) -> watch::Receiver<Arc<Store>> {
+        self.store.subscribe()
     }
 
     pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
@@ -126,11 +128,12 @@ impl Ready for Serving {
     }
 }
 
-/// Registers the keys of these parts as in use, until the last holder of the parts is gone.
-fn begin_sealing(parts: &Parts, lasting: &Lasting) {
-    parts
+/// Registers the keys of these services as in use, until the last holder of the services is gone.
+fn begin_sealing(services: &Services, lasting: &Lasting) {
+    let keys = services.store.rules.sealing_keys();
+    services
         .sealing
-        .get_or_init(|| lasting.keys_in_use.begin(parts.rules.sealing_keys()));
+        .get_or_init(|| lasting.keys_in_use.begin(keys));
 }
 
 /// Loads the current contents of the certificate's files.

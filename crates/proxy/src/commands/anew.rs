@@ -6,10 +6,11 @@ use super::listing::Item;
 use super::rewrap::Replaced;
 use super::selection::{Extent, Selection, Target};
 use crate::config::resolved::{Config, Encryption, Permission};
-use crate::execute::copy::rewrite::Rewritten;
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::source::Found;
-use crate::execute::{Outcome, Parts};
+use crate::failure::Outcome;
+use crate::objects;
+use crate::objects::read::Found;
+use crate::objects::rewrite::Rewritten;
+use crate::upload_state::bucket::Bucket;
 
 /// Lets a command read plaintext and older formats even if clients may not. The all-zero key still
 /// does not open if encryption is required, just as for clients.
@@ -37,14 +38,13 @@ pub(super) enum OldVersion {
 
 /// Deletes the replaced version, if that was requested.
 pub(super) async fn settle(
-    parts: &Parts,
+    parts: &objects::Store,
     item: &Item,
     found: &Found,
     rewritten: &Rewritten,
     replaced: Replaced,
 ) -> Outcome<OldVersion> {
-    let old = found.headers.get("x-amz-version-id");
-    let old = old.and_then(|old| old.to_str().ok());
+    let old = found.version();
     // Without a new version id the bucket has no versions, and the old content is gone.
     let old = old.filter(|_| rewritten.version.is_some());
     // The same id before and after, such as `null`, means that the version was overwritten.

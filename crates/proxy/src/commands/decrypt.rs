@@ -8,11 +8,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use super::anew::{not_kept, reading_everything, settle};
-use super::errand::Errand;
 use super::listing::{Age, Item, Origin};
 use super::report::{Closing, Format, Handled, Notable, Verdict, fields, shown};
 use super::rewrap::{Replaced, Writers};
@@ -24,11 +22,12 @@ use super::written::conditions_must_count;
 use super::{Ended, missing};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
-use crate::execute::copy::origin::unless_replaced;
-use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
-use crate::execute::{Outcome, Parts};
+use crate::failure::Outcome;
+use crate::objects::read::{self, Found};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::rewrite::{Condition, NewForm, Rewritten, rewrite};
+use crate::objects::stored::Form;
+use crate::objects::{self, OwnedCall};
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +82,7 @@ pub async fn decrypt(
     asked: Asked,
 ) -> Result<Ended, StartError> {
     let room = Room::new(config.limits.body_memory_bytes);
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    let parts = app::store_without_clients(reading_everything(config)).await?;
     let written: BTreeSet<&str> = match &asked.place {
         Place::Same => selection.buckets(),
         Place::Elsewhere { target, .. } => BTreeSet::from([target.bucket.as_str()]),
@@ -110,7 +109,7 @@ pub async fn decrypt(
 }
 
 struct Decrypter {
-    parts: Arc<Parts>,
+    parts: Arc<objects::Store>,
     room: Room,
     asked: Asked,
 }
@@ -125,7 +124,7 @@ struct Told {
 
 impl Work for Decrypter {
     async fn handle(&self, item: &Item) -> Handled {
-        let looked = unless_replaced(|| self.look(item)).await;
+        let looked = retry_replaced(|| self.look(item)).await;
         handled(item, looked, |told| told.handled(&self.asked.place))
     }
 }
@@ -133,11 +132,11 @@ impl Work for Decrypter {
 impl Decrypter {
     async fn look(&self, item: &Item) -> Outcome<Told> {
         let to = self.goes_to(item);
-        // The errand is about the target; the source is read under its own name.
-        let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
-        let job = errand.job();
-        let source = item.source_by_now();
-        let found = source::describe(&job, &source).await?;
+        let (name, target) = (item.name()?, to.name()?);
+        let owned = OwnedCall::by_operator(&self.parts);
+        let call = &owned.call();
+        let source = item.source_by_now(&name);
+        let found = read::describe(call, &source).await?;
         let mut told = Told {
             verdict: Verdict::Skipped("plaintext"),
             to,
@@ -155,8 +154,8 @@ impl Decrypter {
             Mode::Decrypt => {
                 let condition = self.condition();
                 let _room = self.room.enter(&self.parts, &found).await;
-                let rewritten = rewrite(&job, &source, &found, NewForm::Plaintext, condition);
-                let rewritten = rewritten.await?;
+                let (target, form) = (target.current(), NewForm::Plaintext);
+                let rewritten = rewrite(call, target, &source, &found, form, condition).await?;
                 self.settle(item, &found, &rewritten).await?;
                 told.rewritten = Some(rewritten);
                 told.verdict = Verdict::Done("decrypted");
@@ -199,8 +198,9 @@ impl Decrypter {
     }
 
     async fn is_there(&self, to: &Item) -> Outcome<bool> {
-        let errand = Errand::new(&self.parts, Operation::HeadObject, to)?;
-        match source::describe(&errand.job(), &to.source()).await {
+        let name = to.name()?;
+        let owned = OwnedCall::by_operator(&self.parts);
+        match read::describe(&owned.call(), &to.source(&name)).await {
             Ok(_) => Ok(true),
             Err(failure) if missing(&failure) => Ok(false),
             Err(failure) => Err(failure),

@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
-use s3proxy_protocol::operation::Operation;
 
 use super::Ended;
 use super::anew::reading_everything;
-use super::errand::Errand;
 use super::listing::{Age, Item, Origin};
 use super::progress::{Done, Progress, Total, Unit};
 use super::report::{explained, shown};
@@ -23,11 +21,11 @@ use super::selection::Target;
 use super::stop::Stop;
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
-use crate::execute::Job;
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
+use crate::failure::Failure;
+use crate::objects::read::{self, Found, Source};
+use crate::objects::stored::Form;
+use crate::objects::{OwnedCall, StoreCall};
 use crate::record::RequestId;
-use crate::respond::Failure;
 
 /// Destination of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +52,7 @@ pub async fn decrypt_one(
     version: Option<String>,
     output: Output,
 ) -> Result<Ended, StartError> {
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    let parts = app::store_without_clients(reading_everything(config)).await?;
     let mut stop = Stop::catch().map_err(StartError::Signal)?;
     let item = Item {
         bucket: object.bucket.clone(),
@@ -65,11 +63,13 @@ pub async fn decrypt_one(
     };
     let mut meter = Meter::new(&object.to_string(), &output);
     let work = async {
-        let errand = Errand::new(&parts, Operation::GetObject, &item).map_err(OutputError::from)?;
-        let (job, meter) = (errand.job(), &mut meter);
+        let name = item.name()?;
+        let source = item.source(&name);
+        let owned = OwnedCall::by_operator(&parts);
+        let (call, meter) = (owned.call(), &mut meter);
         match &output {
-            Output::Standard => write(&job, &item, &mut io::stdout(), "-", meter).await,
-            Output::File(path) => to_file(&job, &item, path, meter).await,
+            Output::Standard => write(&call, &source, &mut io::stdout(), "-", meter).await,
+            Output::File(path) => to_file(&call, &source, path, meter).await,
         }
     };
     // If a signal wins, dropping the work removes the unfinished file.
@@ -153,21 +153,21 @@ impl Meter {
 }
 
 async fn to_file(
-    job: &Job<'_>,
-    item: &Item,
+    call: &StoreCall<'_>,
+    source: &Source<'_>,
     path: &Path,
     meter: &mut Meter,
 ) -> Result<Found, OutputError> {
     let mut file = Unfinished::beside(path)?;
     let name = file.path.display().to_string();
-    let found = write(job, item, &mut file.file, &name, meter).await?;
+    let found = write(call, source, &mut file.file, &name, meter).await?;
     file.finish(path)?;
     Ok(found)
 }
 
 async fn write(
-    job: &Job<'_>,
-    item: &Item,
+    call: &StoreCall<'_>,
+    source: &Source<'_>,
     output: &mut (impl Write + Send),
     name: &str,
     meter: &mut Meter,
@@ -176,9 +176,8 @@ async fn write(
         path: name.to_owned(),
         error,
     };
-    let source = item.source();
-    let found = source::describe(job, &source).await?;
-    let mut body = source::open(job, &source, &found, None).await?;
+    let found = read::describe(call, source).await?;
+    let mut body = read::open(call, source, &found, None).await?;
     meter.progress.set_total(Total::Exactly(found.length.0));
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(Failure::from)?.into_data() {

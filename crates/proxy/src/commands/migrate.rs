@@ -8,12 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use super::Ended;
 use super::anew::{OldVersion, not_kept, reading_everything, settle};
-use super::errand::Errand;
 use super::inspect::older;
 use super::listing::{Age, Item};
 use super::report::{Closing, Format, Handled, Notable, Verdict, counted, fields};
@@ -25,12 +23,12 @@ use super::walk::{Store, Work, handled};
 use super::written::conditions_must_count;
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Encryption};
-use crate::execute::copy::origin::unless_replaced;
-use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
-use crate::execute::{Job, Outcome, Parts};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::rewrite::{Condition, NewForm, Rewritten, rewrite};
+use crate::objects::stored::Form;
+use crate::objects::{self, OwnedCall, StoreCall};
 
 /// Options of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +73,7 @@ pub async fn migrate(
     asked: Asked,
 ) -> Result<Ended, StartError> {
     let room = Room::new(config.limits.body_memory_bytes);
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    let parts = app::store_without_clients(reading_everything(config)).await?;
     match asked.mode {
         Mode::Show => {}
         Mode::Migrate => {
@@ -98,7 +96,7 @@ pub async fn migrate(
 }
 
 struct Migrator {
-    parts: Arc<Parts>,
+    parts: Arc<objects::Store>,
     room: Room,
     asked: Asked,
     seen: Mutex<Seen>,
@@ -135,16 +133,18 @@ struct Told {
 
 impl Work for Migrator {
     async fn handle(&self, item: &Item) -> Handled {
-        let looked = unless_replaced(|| self.look(item)).await;
+        let looked = retry_replaced(|| self.look(item)).await;
         handled(item, looked, Told::handled)
     }
 }
 
 impl Migrator {
     async fn look(&self, item: &Item) -> Outcome<Told> {
-        let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
-        let job = errand.job();
-        let found = source::describe(&job, &item.source_by_now()).await?;
+        let name = item.name()?;
+        let source = item.source_by_now(&name);
+        let owned = OwnedCall::by_operator(&self.parts);
+        let call = &owned.call();
+        let found = read::describe(call, &source).await?;
         self.seen().versions |= is_versioned(&found);
         let mut told = Told {
             verdict: Verdict::Skipped("v1-already"),
@@ -173,7 +173,7 @@ impl Migrator {
                 told.verdict = Verdict::Would("migrated");
             }
             Mode::Migrate => {
-                let rewritten = self.migrate(&job, item, &found, before).await?;
+                let rewritten = self.migrate(call, item, (&source, &found), before).await?;
                 told.verdict = Verdict::Done("migrated");
                 told.rewritten = Some(rewritten);
             }
@@ -184,19 +184,19 @@ impl Migrator {
     /// Rewrites the current version, and counts the remaining old one.
     async fn migrate(
         &self,
-        job: &Job<'_>,
+        call: &StoreCall<'_>,
         item: &Item,
-        found: &Found,
+        (source, found): (&Source<'_>, &Found),
         before: Before,
     ) -> Outcome<Rewritten> {
         let condition = match self.asked.writers {
             Writers::Possible => Condition::Unchanged,
             Writers::Stopped => Condition::InPlace,
         };
-        let source = item.source_by_now();
         // Keeps many concurrent objects from waiting for each other's memory, see `room`.
         let _room = self.room.enter(&self.parts, found).await;
-        let rewritten = match rewrite(job, &source, found, NewForm::Sealed, condition).await {
+        let (target, form) = (source.object, NewForm::Sealed);
+        let rewritten = match rewrite(call, target, source, found, form, condition).await {
             Ok(rewritten) => rewritten,
             // Not counted: the caller reads the object again.
             Err(Failure::Replaced) => return Err(Failure::Replaced),
@@ -301,7 +301,7 @@ impl Migrator {
 const PLAINTEXT: &str = "plaintext";
 
 /// Returns the state before the migration; `None` for format v1.
-fn before(parts: &Parts, found: &Found) -> Option<Before> {
+fn before(parts: &objects::Store, found: &Found) -> Option<Before> {
     if let Form::Sealed(_) = found.form {
         return None;
     }

@@ -3,7 +3,7 @@
 //! A command implements [`walk::Work`], which processes one object. Everything else is shared: the
 //! choice of objects ([`selection`], [`listing`]), concurrency and position ([`walk`],
 //! [`frontier`]), output for people and scripts ([`report`], [`progress`]), and clean interruption
-//! ([`stop`]). Like `app`, this module wires; the steps themselves are in `execute`.
+//! ([`stop`]). Like `app`, this module wires; the steps themselves are in the engine (`objects`, `upload_state`).
 //!
 //! Invariants: memory does not grow with the number of objects; an object is processed only while
 //! there is memory for it; results go to standard output and progress to standard error; an
@@ -16,10 +16,10 @@ mod ahead;
 mod anew;
 pub mod decrypt;
 pub mod decrypt_one;
-mod errand;
 mod failures;
 mod frontier;
 pub mod inspect;
+mod item_source;
 mod listing;
 pub mod migrate;
 mod needed;
@@ -44,7 +44,7 @@ pub use stop::Signal;
 
 use http::StatusCode;
 
-use crate::respond::Failure;
+use crate::failure::Failure;
 
 /// Returns whether the object does not exist, or not any more.
 fn missing(failure: &Failure) -> bool {

@@ -11,11 +11,10 @@ use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 
 use crate::backend::RequestBody;
-use crate::execute::Outcome;
-use crate::execute::copy::rewrap::Conditions;
-use crate::execute::multipart::bucket::{Bucket, Deletion};
+use crate::failure::{Failure, Outcome};
+use crate::objects::rekey::Conditions;
 use crate::record::RequestId;
-use crate::respond::Failure;
+use crate::upload_state::bucket::{Bucket, Deletion};
 
 const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");

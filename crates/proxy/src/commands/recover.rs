@@ -18,6 +18,7 @@ use s3proxy_envelope::legacy::{
     legacy_plaintext_length,
 };
 use s3proxy_envelope::multipart::{Seal, tail_first};
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 use s3proxy_envelope::object::ObjectOpener;
 use serde_json::Value;
 
@@ -27,10 +28,10 @@ use super::decrypt_one::{OutputError, Unfinished, at};
 use super::report::shown;
 use crate::app::{StartError, rules};
 use crate::config::resolved::{ActiveKey, Config, DekTag, KeyBinding, SecretText};
-use crate::execute::stored::{self, Form};
+use crate::failure::Failure;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{KeyError, Keyring, unasked};
-use crate::respond::Failure;
+use crate::objects::stored::{self, Form};
 use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
 
@@ -145,7 +146,12 @@ async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError>
     let place = opener.rules.place(&asked.bucket, &asked.key);
     match stored::form(&headers, &opener.dek_tag)? {
         Form::Sealed(envelope) => {
-            let binding = stored::binding(&envelope, &asked.bucket, &asked.key);
+            let binding = Binding::new(
+                envelope.layout,
+                envelope.flags,
+                BucketStr(&asked.bucket),
+                KeyStr(&asked.key),
+            );
             let dek = opener.keys.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?;
             // Before the output file exists, so that a refused object leaves nothing behind.

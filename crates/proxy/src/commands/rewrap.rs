@@ -14,29 +14,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3proxy_envelope::header::Envelope;
-use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use self::closing::Seen;
-use super::errand::Errand;
 use super::inspect::older;
 use super::listing::{Age, Item};
-use super::needed;
 use super::report::{Format, Handled, Notable, Verdict, explained, fields, shown};
 use super::selection::Selection;
 use super::session::{Session, ended};
 use super::walk::{Work, handled};
-use super::{Ended, probe};
+use super::{Ended, needed, probe};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
-use crate::execute::copy::origin::unless_replaced;
-use crate::execute::copy::rewrap::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::new_object::Place;
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
-use crate::execute::{Outcome, Parts};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::rekey::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::stored::Form;
+use crate::objects::{self, OwnedCall};
+use crate::upload_state::bucket::Bucket;
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +104,7 @@ pub async fn rewrap(
     format: Format,
     asked: Asked,
 ) -> Result<Ended, StartError> {
-    let parts = app::parts_without_clients(config).await?;
+    let parts = app::store_without_clients(config).await?;
     let conditions = match asked.mode {
         Mode::Show => BTreeMap::new(),
         Mode::Rewrap => conditions(&parts, &selection, asked.writers).await?,
@@ -127,7 +123,7 @@ pub async fn rewrap(
 /// Returns the conditions that each bucket's backend honours. Refuses if a client's write could be
 /// lost.
 async fn conditions(
-    parts: &Parts,
+    parts: &objects::Store,
     selection: &Selection,
     writers: Writers,
 ) -> Result<BTreeMap<String, Conditions>, StartError> {
@@ -167,7 +163,7 @@ async fn conditions(
 }
 
 struct Rewrapper {
-    parts: Arc<Parts>,
+    parts: Arc<objects::Store>,
     /// Conditions by bucket.
     conditions: BTreeMap<String, Conditions>,
     asked: Asked,
@@ -185,7 +181,7 @@ struct Told {
 
 impl Work for Rewrapper {
     async fn handle(&self, item: &Item) -> Handled {
-        let looked = unless_replaced(|| self.look(item)).await;
+        let looked = retry_replaced(|| self.look(item)).await;
         let handled = handled(item, looked, Told::handled);
         if matches!(handled.verdict, Verdict::Failed(_)) {
             self.seen().note_failure(item);
@@ -196,14 +192,11 @@ impl Work for Rewrapper {
 
 impl Rewrapper {
     async fn look(&self, item: &Item) -> Outcome<Told> {
-        let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
-        let job = errand.job();
-        let found = source::describe(&job, &item.source_by_now()).await?;
-        let place = Place {
-            bucket: &item.bucket,
-            object_key: &item.key,
-        };
-        let storing = self.parts.rules.storing(place.bucket, place.object_key);
+        let name = item.name()?;
+        let source = item.source_by_now(&name);
+        let owned = OwnedCall::by_operator(&self.parts);
+        let found = read::describe(&owned.call(), &source).await?;
+        let storing = self.parts.storing(source.object);
         let mut told = Told {
             verdict: Verdict::Skipped("plaintext"),
             from: None,
@@ -224,7 +217,7 @@ impl Rewrapper {
             Form::Sealed(envelope) => envelope,
         };
         told.from = Some(envelope.key_name.clone());
-        let is_right = is_right(&self.parts, place, envelope);
+        let is_right = is_right(&self.parts, source.object, envelope);
         told.verdict = match (item.age, is_right, self.asked.up_to_date, self.asked.mode) {
             // An old version cannot be rewrapped in place: a copy of it would become the current
             // one.
@@ -232,7 +225,7 @@ impl Rewrapper {
             (Age::Current, true, UpToDate::Skip, _) => Verdict::Skipped("right-already"),
             (Age::Current, _, _, Mode::Show) => Verdict::Would("rewrapped"),
             (Age::Current, _, _, Mode::Rewrap) => {
-                let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
+                let rewrapped = self.rewrap(item, &source, &found, envelope).await;
                 match &rewrapped {
                     // Another write came first; the caller reads the object again.
                     Ok(_) | Err(Failure::Replaced) => {}
@@ -254,14 +247,14 @@ impl Rewrapper {
     async fn rewrap(
         &self,
         item: &Item,
-        errand: &Errand,
+        source: &Source<'_>,
         found: &Found,
         envelope: &Envelope,
     ) -> Outcome<Rewrapped> {
         let conditions = self.conditions.get(&item.bucket).copied();
         let conditions = conditions.unwrap_or(Conditions::Source);
-        let (job, source) = (errand.job(), item.source_by_now());
-        let rewrapped = rewrap_object(&job, &source, found, envelope, conditions).await?;
+        let owned = OwnedCall::by_operator(&self.parts);
+        let rewrapped = rewrap_object(&owned.call(), source, found, envelope, conditions).await?;
         let replaced = found.version().filter(|_| rewrapped.version.is_some());
         // The same id before and after, such as `null`, means that the version was overwritten.
         if let Some(replaced) = replaced.filter(|old| rewrapped.version.as_deref() != Some(*old)) {

@@ -23,8 +23,9 @@ use super::report::{Handled, Reporter, Resume, explained};
 use super::selection::{Selection, Target, Versions};
 use super::stop::{Signal, Stop};
 use crate::backend::Backend;
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::{Outcome, Parts};
+use crate::failure::Outcome;
+use crate::objects;
+use crate::upload_state::bucket::Bucket;
 
 /// Interval between two updates of the progress.
 const TICK: Duration = Duration::from_millis(200);
@@ -60,7 +61,7 @@ pub(crate) struct Store<'a> {
 }
 
 impl<'a> Store<'a> {
-    pub(crate) fn of(parts: &'a Parts) -> Self {
+    pub(crate) fn of(parts: &'a objects::Store) -> Self {
         Self {
             backend: &parts.backend,
             state_prefix: &parts.policy.state_prefix,

@@ -1,6 +1,7 @@
 use http::HeaderValue;
 use http::header::RANGE;
 use s3proxy_protocol::headers::{COPY_SOURCE, COPY_SOURCE_RANGE};
+use s3proxy_protocol::range::ByteRange;
 
 use super::*;
 

@@ -17,19 +17,18 @@ use std::sync::Arc;
 use http::Method;
 use time::OffsetDateTime;
 
-use super::super::Ended;
 use super::super::listing::{Age, Item, Origin};
 use super::super::needed::{UploadKey, Uploads};
-use super::super::report::{Closing, Handled, Notable, Verdict};
+use super::super::report::{Closing, Handled, Notable, Resume, Verdict};
 use super::super::selection::{Extent, Selection, Target, Versions};
 use super::super::session::Session;
 use super::super::walk::{Store, Walked, Work};
-use super::super::{replicas, report::Resume};
+use super::super::{Ended, replicas};
 use super::closing::{Basis, Needed};
 use super::{Check, Rewrapper};
-use crate::execute::answer;
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::multipart::staged::state_bucket;
+use crate::objects::call::read_bounded;
+use crate::upload_state::bucket::Bucket;
+use crate::upload_state::staged::state_bucket;
 
 /// Number of walks after the first one.
 const MOST_ROUNDS: usize = 4;
@@ -270,7 +269,7 @@ impl Rounds<'_, '_> {
             let Ok(backed) = bucket.send(request).await else {
                 continue;
             };
-            let document = answer::read_bounded(backed.body, VERSIONING_BYTES).await;
+            let document = read_bounded(backed.body, VERSIONING_BYTES).await;
             let has_status = document.is_ok_and(|text| {
                 let status: &[u8] = b"<Status>";
                 text.windows(status.len()).any(|window| window == status)
