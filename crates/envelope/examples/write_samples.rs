@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 use s3proxy_envelope::{
     dek::{Binding, Dek},
     header::{Envelope, Flags, Layout, PrivateMap},
@@ -35,7 +36,7 @@ impl Sample {
     }
 
     fn envelope(&self, layout: Layout, kek: &Kek, head: Option<MessageHead>) -> Envelope {
-        let binding = Binding::new(layout, self.flags, BUCKET, &self.key);
+        let binding = Binding::new(layout, self.flags, BucketStr(BUCKET), KeyStr(&self.key));
         let private = PrivateMap {
             checksums: BTreeMap::from([("CRC32".to_owned(), vec![1, 2, 3, 4])]),
             user_metadata: BTreeMap::from([("owner".to_owned(), b"somebody".to_vec())]),

@@ -8,6 +8,7 @@
 //! module checks that itself and does not rely on the library's handling of odd inputs.
 //! Absent: key services (they see a KEK, never a DEK).
 
+use crate::names::{BucketStr, KeyStr};
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -106,7 +107,12 @@ impl Binding {
     /// S3 has never allowed a bucket name of more than 255 bytes. The length octet saturates there,
     /// so longer names could be ambiguous, but no backend has them.
     #[must_use]
-    pub fn new(layout: Layout, flags: Flags, bucket: &str, object_key: &str) -> Self {
+    pub fn new(
+        layout: Layout,
+        flags: Flags,
+        BucketStr(bucket): BucketStr<'_>,
+        KeyStr(object_key): KeyStr<'_>,
+    ) -> Self {
         let mut bytes =
             Vec::with_capacity(BINDING_LABEL.len() + 3 + bucket.len() + object_key.len());
         bytes.extend_from_slice(BINDING_LABEL);
@@ -165,7 +171,12 @@ mod tests {
     use crate::derive::random;
 
     fn binding(object_key: &str) -> Binding {
-        Binding::new(Layout::Single, Flags::KEY_BOUND, "bucket", object_key)
+        Binding::new(
+            Layout::Single,
+            Flags::KEY_BOUND,
+            BucketStr("bucket"),
+            KeyStr(object_key),
+        )
     }
 
     #[test]
@@ -177,7 +188,7 @@ mod tests {
         assert!(Dek::unwrap(&wrapped, &kek, &binding("b")).is_err());
         assert!(Dek::unwrap(&wrapped, &Kek::generate(), &binding("a")).is_err());
         let both = Flags::KEY_BOUND.with_bucket_bound();
-        let elsewhere = Binding::new(Layout::Single, both, "bucket", "a");
+        let elsewhere = Binding::new(Layout::Single, both, BucketStr("bucket"), KeyStr("a"));
         assert!(Dek::unwrap(&wrapped, &kek, &elsewhere).is_err());
     }
 
@@ -197,8 +208,8 @@ mod tests {
     fn bound_fields_cannot_run_into_each_other() {
         let flags = Flags::KEY_BOUND.with_bucket_bound();
         assert_ne!(
-            Binding::new(Layout::Single, flags, "ab", "c"),
-            Binding::new(Layout::Single, flags, "a", "bc")
+            Binding::new(Layout::Single, flags, BucketStr("ab"), KeyStr("c")),
+            Binding::new(Layout::Single, flags, BucketStr("a"), KeyStr("bc"))
         );
     }
 

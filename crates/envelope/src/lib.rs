@@ -22,6 +22,7 @@ pub mod layout;
 pub mod legacy;
 pub mod message;
 pub mod multipart;
+pub mod names;
 pub mod object;
 mod secret;
 

@@ -21,13 +21,13 @@ fn buffer() -> Vec<u8> {
     Vec::with_capacity(1 << 20)
 }
 
-struct Single {
+struct SingleSample {
     dek: Dek,
     head: MessageHead,
     stored: Vec<u8>,
 }
 
-impl Single {
+impl SingleSample {
     fn new(length: u64) -> Self {
         let dek = Dek::generate();
         let sealer = ObjectSealer::new(&dek, PlaintextLength(length), buffer());
@@ -43,16 +43,16 @@ impl Single {
     }
 }
 
-static SINGLE: LazyLock<Single> = LazyLock::new(|| Single::new(40_000));
-static PADDED: LazyLock<Single> = LazyLock::new(|| Single::new(PADDED_FROM.0 + 3));
+static SINGLE: LazyLock<SingleSample> = LazyLock::new(|| SingleSample::new(40_000));
+static PADDED: LazyLock<SingleSample> = LazyLock::new(|| SingleSample::new(PADDED_FROM.0 + 3));
 
-struct Multipart {
+struct MultipartSample {
     dek: Dek,
     parts: Vec<SealedPart>,
     bodies: Vec<Vec<u8>>,
 }
 
-impl Multipart {
+impl MultipartSample {
     fn new(lengths: &[u64]) -> Self {
         let dek = Dek::generate();
         let (mut parts, mut bodies) = (Vec::new(), Vec::new());
@@ -96,8 +96,8 @@ fn open_multipart(dek: &Dek, stored: &[u8]) -> Result<Vec<u8>, SealListError> {
     Ok(opened(seal.open_whole(dek)?, stored)?)
 }
 
-static MULTIPART: LazyLock<Multipart> =
-    LazyLock::new(|| Multipart::new(&[PADDED_FROM.0, PADDED_FROM.0, 20_000]));
+static MULTIPART: LazyLock<MultipartSample> =
+    LazyLock::new(|| MultipartSample::new(&[PADDED_FROM.0, PADDED_FROM.0, 20_000]));
 static MULTIPART_STORED: LazyLock<Vec<u8>> = LazyLock::new(|| MULTIPART.stored());
 
 proptest! {
@@ -194,7 +194,7 @@ fn zeros_behind_the_end_and_padding_that_is_cut_are_refused() {
 
 #[test]
 fn a_seal_of_a_body_of_another_length_is_refused() {
-    let multipart = Multipart::new(&[PADDED_FROM.0]);
+    let multipart = MultipartSample::new(&[PADDED_FROM.0]);
     let stored = multipart.stored();
     let length = StoredLength(stored.len() as u64);
     let tail = &stored[usize::try_from(tail_first(length).unwrap()).unwrap()..];
@@ -236,7 +236,7 @@ fn another_body_of_the_same_length_and_key_is_refused() {
     let again = ObjectSealer::new(&SINGLE.dek, PlaintextLength(40_000), buffer());
     let stored = sealed(again, &plaintext(40_000));
     assert!(!SINGLE.opens(&stored));
-    assert!(!Single::new(40_000).opens(&SINGLE.stored));
+    assert!(!SingleSample::new(40_000).opens(&SINGLE.stored));
 }
 
 #[test]

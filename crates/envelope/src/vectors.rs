@@ -1,5 +1,6 @@
 //! Known answers of format v1: every section of `tests/vectors/v1.json`, written and read.
 
+use crate::names::{BucketStr, KeyStr};
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -147,8 +148,8 @@ fn objects_are_sealed_and_opened_as_known() {
         let binding = Binding::new(
             envelope.layout,
             envelope.flags,
-            &object.bucket,
-            &object.object_key,
+            BucketStr(&object.bucket),
+            KeyStr(&object.object_key),
         );
         assert_eq!(hex(binding.as_bytes()), object.binding);
         let dek = Dek::unwrap(&envelope.wrapped_dek, &kek, &binding).unwrap();
@@ -200,8 +201,8 @@ fn multipart_bodies_are_sealed_and_opened_as_known() {
         let binding = Binding::new(
             envelope.layout,
             envelope.flags,
-            "a-bucket",
-            &multipart.object_key,
+            BucketStr("a-bucket"),
+            KeyStr(&multipart.object_key),
         );
         let dek = Dek::unwrap(&envelope.wrapped_dek, &kek, &binding).unwrap();
         assert_eq!(hex(dek.as_bytes()), multipart.dek);

@@ -1,7 +1,7 @@
 //! The ten checksums that S3 knows for object content.
 //!
 //! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs and XXH digests
-//! stand in network byte order, which for XXH is its specification's canonical form. What the
+//! are in network byte order, which for XXH is its specification's canonical form. What the
 //! checksums of parts say about their whole is in `multipart`; the `-N` after a composite one is
 //! spelling, and the caller's. Absent: Content-MD5, which is no `x-amz-checksum`.
 
@@ -167,9 +167,9 @@ impl ChecksumValue {
 }
 
 /// Computes a checksum incrementally, as content streams through.
-pub struct Checksummer(State);
+pub struct Checksummer(ChecksumState);
 
-enum State {
+enum ChecksumState {
     Crc32(crc_fast::Digest),
     Crc64(crc_fast::Digest),
     Sha(digest::Context),
@@ -186,35 +186,37 @@ impl Checksummer {
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
         Self(match algorithm {
             ChecksumAlgorithm::Crc32 => {
-                State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))
+                ChecksumState::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))
             }
             ChecksumAlgorithm::Crc32c => {
-                State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi))
+                ChecksumState::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi))
             }
             ChecksumAlgorithm::Crc64Nvme => {
-                State::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))
+                ChecksumState::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))
             }
             ChecksumAlgorithm::Sha1 => {
-                State::Sha(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY))
+                ChecksumState::Sha(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY))
             }
-            ChecksumAlgorithm::Sha256 => State::Sha(digest::Context::new(&digest::SHA256)),
-            ChecksumAlgorithm::Sha512 => State::Sha(digest::Context::new(&digest::SHA512)),
-            ChecksumAlgorithm::Md5 => State::Md5(Md5::new()),
-            ChecksumAlgorithm::XxHash64 => State::XxHash64(Box::new(XxHash64::with_seed(0))),
-            ChecksumAlgorithm::XxHash3 => State::XxHash3(Box::new(XxHash3_64::new())),
-            ChecksumAlgorithm::XxHash128 => State::XxHash128(Box::new(XxHash3_128::new())),
+            ChecksumAlgorithm::Sha256 => ChecksumState::Sha(digest::Context::new(&digest::SHA256)),
+            ChecksumAlgorithm::Sha512 => ChecksumState::Sha(digest::Context::new(&digest::SHA512)),
+            ChecksumAlgorithm::Md5 => ChecksumState::Md5(Md5::new()),
+            ChecksumAlgorithm::XxHash64 => {
+                ChecksumState::XxHash64(Box::new(XxHash64::with_seed(0)))
+            }
+            ChecksumAlgorithm::XxHash3 => ChecksumState::XxHash3(Box::new(XxHash3_64::new())),
+            ChecksumAlgorithm::XxHash128 => ChecksumState::XxHash128(Box::new(XxHash3_128::new())),
         })
     }
 
     /// Adds the next piece of content.
     pub fn update(&mut self, content: &[u8]) {
         match &mut self.0 {
-            State::Crc32(digest) | State::Crc64(digest) => digest.update(content),
-            State::Sha(hasher) => hasher.update(content),
-            State::Md5(hasher) => hasher.update(content),
-            State::XxHash64(hasher) => hasher.write(content),
-            State::XxHash3(hasher) => hasher.write(content),
-            State::XxHash128(hasher) => hasher.write(content),
+            ChecksumState::Crc32(digest) | ChecksumState::Crc64(digest) => digest.update(content),
+            ChecksumState::Sha(hasher) => hasher.update(content),
+            ChecksumState::Md5(hasher) => hasher.update(content),
+            ChecksumState::XxHash64(hasher) => hasher.write(content),
+            ChecksumState::XxHash3(hasher) => hasher.write(content),
+            ChecksumState::XxHash128(hasher) => hasher.write(content),
         }
     }
 
@@ -223,16 +225,16 @@ impl Checksummer {
     pub fn finish(self) -> ChecksumValue {
         ChecksumValue(match self.0 {
             // crc-fast returns every CRC as a `u64`.
-            State::Crc32(digest) => u32::try_from(digest.finalize())
+            ChecksumState::Crc32(digest) => u32::try_from(digest.finalize())
                 .expect("a CRC-32 has 32 bits")
                 .to_be_bytes()
                 .to_vec(),
-            State::Crc64(digest) => digest.finalize().to_be_bytes().to_vec(),
-            State::Sha(hasher) => hasher.finish().as_ref().to_vec(),
-            State::Md5(hasher) => hasher.finalize().to_vec(),
-            State::XxHash64(hasher) => hasher.finish().to_be_bytes().to_vec(),
-            State::XxHash3(hasher) => hasher.finish().to_be_bytes().to_vec(),
-            State::XxHash128(hasher) => hasher.finish_128().to_be_bytes().to_vec(),
+            ChecksumState::Crc64(digest) => digest.finalize().to_be_bytes().to_vec(),
+            ChecksumState::Sha(hasher) => hasher.finish().as_ref().to_vec(),
+            ChecksumState::Md5(hasher) => hasher.finalize().to_vec(),
+            ChecksumState::XxHash64(hasher) => hasher.finish().to_be_bytes().to_vec(),
+            ChecksumState::XxHash3(hasher) => hasher.finish().to_be_bytes().to_vec(),
+            ChecksumState::XxHash128(hasher) => hasher.finish_128().to_be_bytes().to_vec(),
         })
     }
 }
@@ -240,7 +242,7 @@ impl Checksummer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sigv4::hex;
+    use crate::hex;
 
     fn checksum(algorithm: ChecksumAlgorithm, content: &[u8]) -> ChecksumValue {
         let mut checksummer = Checksummer::new(algorithm);
@@ -248,8 +250,8 @@ mod tests {
         checksummer.finish()
     }
 
-    /// The check values of the CRC catalogue; the digests of "abc" in FIPS 180 and RFC 1321; and the
-    /// XXH digests that the AWS Common Runtime computes, which SDKs send.
+    /// The check values of the CRC catalogue; the digests of "abc" in FIPS 180 and RFC 1321; and
+    /// the XXH digests that the AWS Common Runtime computes, which SDKs send.
     #[test]
     fn published_check_values_come_out() {
         for (algorithm, content, expected) in [

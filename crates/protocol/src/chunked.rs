@@ -20,7 +20,8 @@ use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
 use crate::error::{ErrorCode, S3Error};
-use crate::sigv4::{PayloadMode, Verified, hex};
+use crate::hex;
+use crate::sigv4::{PayloadMode, Verified};
 
 use signatures::Signatures;
 
@@ -124,7 +125,7 @@ impl Trailers {
 /// Result of decoding one slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub struct Step {
+pub struct DecodedChunk {
     /// Number of bytes of the slice that were consumed: fewer than all only after a run of payload.
     pub consumed: usize,
     /// Range of the slice that is payload; often empty.
@@ -135,7 +136,7 @@ pub struct Step {
 pub struct ChunkDecoder {
     signatures: Signatures,
     ending: Ending,
-    state: State,
+    state: ChunkState,
     /// Current line of framing, as far as it has arrived.
     line: Vec<u8>,
     /// Remaining decoded length, not yet announced by any chunk header.
@@ -156,7 +157,7 @@ enum Ending {
 
 /// Next part of the body.
 #[derive(Clone)]
-enum State {
+enum ChunkState {
     /// A chunk's header, of which a part may be in `line`.
     Header,
     /// Payload of a chunk, with this many bytes still missing.
@@ -187,7 +188,7 @@ impl ChunkDecoder {
         Self {
             signatures,
             ending,
-            state: State::Header,
+            state: ChunkState::Header,
             line: Vec::new(),
             unannounced_length: decoded_length,
             expected_trailers: expected_trailers.into_iter().collect(),
@@ -200,13 +201,13 @@ impl ChunkDecoder {
     /// Decodes the next bytes of the body. Call it again with the bytes that it did not consume,
     /// until the body ends; then call [`ChunkDecoder::finish`]. Once it has returned an error, it
     /// returns that error every time.
-    pub fn decode(&mut self, input: &[u8]) -> Result<Step, ChunkError> {
-        if let State::Failed(error) = &self.state {
+    pub fn decode(&mut self, input: &[u8]) -> Result<DecodedChunk, ChunkError> {
+        if let ChunkState::Failed(error) = &self.state {
             return Err(error.clone());
         }
         let step = self.step(input);
         if let Err(error) = &step {
-            self.state = State::Failed(error.clone());
+            self.state = ChunkState::Failed(error.clone());
         }
         step
     }
@@ -214,39 +215,42 @@ impl ChunkDecoder {
     /// To be called when the body has ended: says whether it was whole.
     pub fn finish(self) -> Result<Trailers, ChunkError> {
         match &self.state {
-            State::Failed(error) => return Err(error.clone()),
-            State::Header | State::Payload { .. } | State::PayloadEnd => {
+            ChunkState::Failed(error) => return Err(error.clone()),
+            ChunkState::Header | ChunkState::Payload { .. } | ChunkState::PayloadEnd => {
                 return Err(ChunkError::Incomplete);
             }
             // Half a line of a trailer: the rest of it is missing.
-            State::Trailers if !self.line.is_empty() => return Err(ChunkError::Incomplete),
-            State::Trailers => self.trailers_complete()?,
-            State::Closing { .. } => {}
+            ChunkState::Trailers if !self.line.is_empty() => return Err(ChunkError::Incomplete),
+            ChunkState::Trailers => self.trailers_complete()?,
+            ChunkState::Closing { .. } => {}
         }
         Ok(self.trailers)
     }
 
-    fn step(&mut self, input: &[u8]) -> Result<Step, ChunkError> {
+    fn step(&mut self, input: &[u8]) -> Result<DecodedChunk, ChunkError> {
         let mut consumed = 0;
         while consumed < input.len() {
             let rest = &input[consumed..];
             match self.state.clone() {
-                State::Failed(error) => return Err(error),
-                State::Payload { remaining } => {
+                ChunkState::Failed(error) => return Err(error),
+                ChunkState::Payload { remaining } => {
                     // Return at each run of payload: a step describes one range only, and a chunk's
                     // signature has to be checked before the next chunk's bytes are handed out.
                     let length = self.take_payload(rest, remaining)?;
                     let payload = consumed..consumed + length;
                     consumed += length;
-                    return Ok(Step { consumed, payload });
+                    return Ok(DecodedChunk { consumed, payload });
                 }
-                State::Header | State::PayloadEnd | State::Trailers | State::Closing { .. } => {
+                ChunkState::Header
+                | ChunkState::PayloadEnd
+                | ChunkState::Trailers
+                | ChunkState::Closing { .. } => {
                     consumed += self.take_framing(rest)?;
                 }
             }
         }
         let payload = consumed..consumed;
-        Ok(Step { consumed, payload })
+        Ok(DecodedChunk { consumed, payload })
     }
 
     fn take_payload(&mut self, rest: &[u8], remaining: u64) -> Result<usize, ChunkError> {
@@ -255,9 +259,9 @@ impl ChunkDecoder {
         self.signatures.update(&rest[..length]);
         if remaining == 0 {
             self.signatures.end_chunk()?;
-            self.state = State::PayloadEnd;
+            self.state = ChunkState::PayloadEnd;
         } else {
-            self.state = State::Payload { remaining };
+            self.state = ChunkState::Payload { remaining };
         }
         Ok(length)
     }
@@ -267,19 +271,19 @@ impl ChunkDecoder {
         let line_end = memchr(b'\n', rest);
         let length = line_end.map_or(rest.len(), |index| index + 1);
         let (longest, too_long) = match self.state {
-            State::Trailers => (
+            ChunkState::Trailers => (
                 LONGEST_TRAILERS - self.trailer_bytes,
                 ChunkError::Trailer("they must be shorter than 8 KiB"),
             ),
-            State::PayloadEnd => (2, ChunkError::Malformed("a chunk must end with CRLF")),
-            State::Closing { .. } => (2, ChunkError::Malformed("bytes follow behind its end")),
-            State::Header | State::Payload { .. } | State::Failed(_) => (
+            ChunkState::PayloadEnd => (2, ChunkError::Malformed("a chunk must end with CRLF")),
+            ChunkState::Closing { .. } => (2, ChunkError::Malformed("bytes follow its end")),
+            ChunkState::Header | ChunkState::Payload { .. } | ChunkState::Failed(_) => (
                 LONGEST_HEADER,
                 ChunkError::Malformed("a chunk's header must be shorter than 1 KiB"),
             ),
         };
         // Refuse foreign bytes at once: after the end, no line feed may ever come.
-        let closing = matches!(self.state, State::Closing { .. });
+        let closing = matches!(self.state, ChunkState::Closing { .. });
         let only_line_ends = || rest[..length].iter().all(u8::is_ascii_whitespace);
         if self.line.len() + length > longest || (closing && !only_line_ends()) {
             return Err(too_long);
@@ -297,22 +301,22 @@ impl ChunkDecoder {
 
     fn take_line(&mut self, line: &[u8]) -> Result<(), ChunkError> {
         match self.state.clone() {
-            State::Header => self.take_header(line),
-            State::PayloadEnd if line == b"\r\n" => {
-                self.state = State::Header;
+            ChunkState::Header => self.take_header(line),
+            ChunkState::PayloadEnd if line == b"\r\n" => {
+                self.state = ChunkState::Header;
                 Ok(())
             }
-            State::PayloadEnd => Err(ChunkError::Malformed("a chunk must end with CRLF")),
-            State::Trailers => self.take_trailer_line(line),
-            State::Closing { line_ends } if line_ends > 0 => {
-                self.state = State::Closing {
+            ChunkState::PayloadEnd => Err(ChunkError::Malformed("a chunk must end with CRLF")),
+            ChunkState::Trailers => self.take_trailer_line(line),
+            ChunkState::Closing { line_ends } if line_ends > 0 => {
+                self.state = ChunkState::Closing {
                     line_ends: line_ends - 1,
                 };
                 Ok(())
             }
-            State::Closing { .. } => Err(ChunkError::Malformed("bytes follow behind its end")),
-            State::Payload { .. } => unreachable!("payload has no lines"),
-            State::Failed(error) => Err(error),
+            ChunkState::Closing { .. } => Err(ChunkError::Malformed("bytes follow its end")),
+            ChunkState::Payload { .. } => unreachable!("payload has no lines"),
+            ChunkState::Failed(error) => Err(error),
         }
     }
 
@@ -333,7 +337,7 @@ impl ChunkDecoder {
             .ok_or(ChunkError::Incomplete)?;
         // The chunk of size zero is the last one. It is signed like any other.
         if size > 0 {
-            self.state = State::Payload { remaining: size };
+            self.state = ChunkState::Payload { remaining: size };
             return Ok(());
         }
         self.signatures.end_chunk()?;
@@ -342,7 +346,7 @@ impl ChunkDecoder {
         }
         self.state = match self.ending {
             Ending::LastChunk => CLOSING,
-            Ending::Trailers => State::Trailers,
+            Ending::Trailers => ChunkState::Trailers,
         };
         Ok(())
     }
@@ -414,7 +418,7 @@ impl ChunkDecoder {
     }
 }
 
-const CLOSING: State = State::Closing {
+const CLOSING: ChunkState = ChunkState::Closing {
     line_ends: LAST_LINE_ENDS,
 };
 

@@ -11,14 +11,18 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use time::OffsetDateTime;
 
 use crate::error::{ErrorCode, S3Error};
+use crate::headers::{
+    self, COPY_SOURCE_IF_MATCH, COPY_SOURCE_IF_MODIFIED_SINCE, COPY_SOURCE_IF_NONE_MATCH,
+    COPY_SOURCE_IF_UNMODIFIED_SINCE, single_text,
+};
 use crate::{etag, http_date};
 
 /// Headers whose values are lists of entity tags.
 const TAG_LISTS: [HeaderName; 4] = [
     IF_MATCH,
     IF_NONE_MATCH,
-    HeaderName::from_static("x-amz-copy-source-if-match"),
-    HeaderName::from_static("x-amz-copy-source-if-none-match"),
+    COPY_SOURCE_IF_MATCH,
+    COPY_SOURCE_IF_NONE_MATCH,
 ];
 
 /// Replaces clients' ETags by the backend's in all conditional headers.
@@ -42,9 +46,7 @@ pub fn map_to_backend(headers: &mut HeaderMap) -> Result<(), S3Error> {
 }
 
 fn mapped_value(name: &HeaderName, value: &HeaderValue) -> Result<HeaderValue, S3Error> {
-    let mapped = value
-        .to_str()
-        .ok()
+    let mapped = headers::value_text(value)
         .map(etag::list_to_backend)
         .and_then(|list| HeaderValue::try_from(list).ok());
     mapped.ok_or_else(|| {
@@ -68,11 +70,6 @@ pub fn if_range_holds(value: &str, etag: &str, last_modified: Option<OffsetDateT
     }
 }
 
-const COPY_IF_MATCH: &str = "x-amz-copy-source-if-match";
-const COPY_IF_NONE_MATCH: &str = "x-amz-copy-source-if-none-match";
-const COPY_IF_MODIFIED_SINCE: &str = "x-amz-copy-source-if-modified-since";
-const COPY_IF_UNMODIFIED_SINCE: &str = "x-amz-copy-source-if-unmodified-since";
-
 /// Evaluates the `x-amz-copy-source-if-*` conditions of a copy. `etag` and `last_modified` are the
 /// source's, from the backend's response.
 ///
@@ -91,16 +88,16 @@ pub fn copy_source_holds(
     let modified_since = |date: OffsetDateTime| {
         last_modified.map(|modified| modified.unix_timestamp() > date.unix_timestamp())
     };
-    let first = match text(headers, COPY_IF_MATCH)? {
+    let first = match single_text(headers, &COPY_SOURCE_IF_MATCH)? {
         Some(tags) => matches(tags),
-        None => match date(headers, COPY_IF_UNMODIFIED_SINCE)? {
+        None => match date(headers, &COPY_SOURCE_IF_UNMODIFIED_SINCE)? {
             Some(date) => modified_since(date) == Some(false),
             None => true,
         },
     };
-    let second = match text(headers, COPY_IF_NONE_MATCH)? {
+    let second = match single_text(headers, &COPY_SOURCE_IF_NONE_MATCH)? {
         Some(tags) => !matches(tags),
-        None => match date(headers, COPY_IF_MODIFIED_SINCE)? {
+        None => match date(headers, &COPY_SOURCE_IF_MODIFIED_SINCE)? {
             Some(date) => modified_since(date) == Some(true),
             None => true,
         },
@@ -108,22 +105,9 @@ pub fn copy_source_holds(
     Ok(first && second)
 }
 
-/// Returns the only value of a header, as ASCII text.
-fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, S3Error> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next().map(HeaderValue::to_str), values.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(text)), None) => Ok(Some(text)),
-        (Some(_), _) => Err(S3Error::new(
-            ErrorCode::InvalidArgument,
-            format!("The header {name} must stand there once, in ASCII."),
-        )),
-    }
-}
-
 /// Parses the only value of a header as an HTTP date.
-fn date(headers: &HeaderMap, name: &'static str) -> Result<Option<OffsetDateTime>, S3Error> {
-    let Some(text) = text(headers, name)? else {
+fn date(headers: &HeaderMap, name: &HeaderName) -> Result<Option<OffsetDateTime>, S3Error> {
+    let Some(text) = single_text(headers, name)? else {
         return Ok(None);
     };
     let date = http_date::parse(text);
@@ -196,10 +180,10 @@ mod tests {
     }
 
     /// Evaluates conditions for a source whose ETag at the backend is [`MD5`], modified at noon.
-    fn holds(conditions: &[(&'static str, &str)]) -> Result<bool, S3Error> {
+    fn holds(conditions: &[(HeaderName, &str)]) -> Result<bool, S3Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in conditions {
-            headers.append(*name, HeaderValue::try_from(*value).unwrap());
+            headers.append(name, HeaderValue::try_from(*value).unwrap());
         }
         // With a fraction of a second, which HTTP dates do not have.
         let noon = datetime!(2026-03-01 12:00:00.7 UTC);
@@ -222,32 +206,40 @@ mod tests {
             (&"*".to_owned(), true),
             (&other, false),
         ] {
-            assert_eq!(holds(&[(COPY_IF_MATCH, tags)]), Ok(matches), "{tags}");
-            assert_eq!(holds(&[(COPY_IF_NONE_MATCH, tags)]), Ok(!matches), "{tags}");
+            assert_eq!(
+                holds(&[(COPY_SOURCE_IF_MATCH, tags)]),
+                Ok(matches),
+                "{tags}"
+            );
+            assert_eq!(
+                holds(&[(COPY_SOURCE_IF_NONE_MATCH, tags)]),
+                Ok(!matches),
+                "{tags}"
+            );
             for date in [BEFORE, NOON] {
                 // The ETag takes precedence over any date beside it.
                 let first = [
-                    (COPY_IF_MATCH, tags.as_str()),
-                    (COPY_IF_UNMODIFIED_SINCE, date),
+                    (COPY_SOURCE_IF_MATCH, tags.as_str()),
+                    (COPY_SOURCE_IF_UNMODIFIED_SINCE, date),
                 ];
                 let second = [
-                    (COPY_IF_NONE_MATCH, tags.as_str()),
-                    (COPY_IF_MODIFIED_SINCE, date),
+                    (COPY_SOURCE_IF_NONE_MATCH, tags.as_str()),
+                    (COPY_SOURCE_IF_MODIFIED_SINCE, date),
                 ];
                 assert_eq!(holds(&first), Ok(matches), "{tags} {date}");
                 assert_eq!(holds(&second), Ok(!matches), "{tags} {date}");
             }
         }
         for (date, modified_since) in [(BEFORE, true), (NOON, false)] {
-            let until = [(COPY_IF_UNMODIFIED_SINCE, date)];
-            let since = [(COPY_IF_MODIFIED_SINCE, date)];
+            let until = [(COPY_SOURCE_IF_UNMODIFIED_SINCE, date)];
+            let since = [(COPY_SOURCE_IF_MODIFIED_SINCE, date)];
             assert_eq!(holds(&until), Ok(!modified_since), "{date}");
             assert_eq!(holds(&since), Ok(modified_since), "{date}");
         }
         assert_eq!(holds(&[]), Ok(true));
         let both = [
-            (COPY_IF_MATCH, known.as_str()),
-            (COPY_IF_MODIFIED_SINCE, NOON),
+            (COPY_SOURCE_IF_MATCH, known.as_str()),
+            (COPY_SOURCE_IF_MODIFIED_SINCE, NOON),
         ];
         assert_eq!(holds(&both), Ok(false), "both pairs have to hold");
     }
@@ -255,10 +247,13 @@ mod tests {
     #[test]
     fn conditions_on_a_copys_source_that_say_nothing_are_refused() {
         for conditions in [
-            &[(COPY_IF_MODIFIED_SINCE, "yesterday")] as &[_],
-            &[(COPY_IF_UNMODIFIED_SINCE, "")],
-            &[(COPY_IF_MATCH, "\"\u{e9}\"")],
-            &[(COPY_IF_MATCH, "\"a\""), (COPY_IF_MATCH, "\"b\"")],
+            &[(COPY_SOURCE_IF_MODIFIED_SINCE, "yesterday")] as &[_],
+            &[(COPY_SOURCE_IF_UNMODIFIED_SINCE, "")],
+            &[(COPY_SOURCE_IF_MATCH, "\"\u{e9}\"")],
+            &[
+                (COPY_SOURCE_IF_MATCH, "\"a\""),
+                (COPY_SOURCE_IF_MATCH, "\"b\""),
+            ],
         ] {
             let refused = holds(conditions).unwrap_err();
             assert_eq!(refused.code, ErrorCode::InvalidArgument, "{conditions:?}");
@@ -267,7 +262,10 @@ mod tests {
 
     #[test]
     fn a_date_cannot_hold_for_a_source_without_one() {
-        for name in [COPY_IF_MODIFIED_SINCE, COPY_IF_UNMODIFIED_SINCE] {
+        for name in [
+            COPY_SOURCE_IF_MODIFIED_SINCE,
+            COPY_SOURCE_IF_UNMODIFIED_SINCE,
+        ] {
             let mut headers = HeaderMap::new();
             headers.append(name, HeaderValue::from_static(NOON));
             assert_eq!(copy_source_holds(&headers, "\"x\"", None), Ok(false));

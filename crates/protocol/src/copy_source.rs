@@ -10,6 +10,7 @@
 use http::HeaderMap;
 
 use crate::error::{ErrorCode, S3Error};
+use crate::headers::{self, COPY_SOURCE, COPY_SOURCE_RANGE};
 use crate::name::{BucketName, ObjectKey};
 use crate::percent::{self, Plus};
 
@@ -23,12 +24,6 @@ pub struct CopySource {
     /// Source version; `None` for the current one.
     pub version_id: Option<String>,
 }
-
-/// Name of the header for the source object.
-const COPY_SOURCE: &str = "x-amz-copy-source";
-
-/// Name of the header for a range of the source.
-const COPY_SOURCE_RANGE: &str = "x-amz-copy-source-range";
 
 /// Byte range of a copy's source, both ends included, with `first <= last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +41,7 @@ impl CopyRange {
         let mut values = headers.get_all(COPY_SOURCE_RANGE).iter();
         let range = match (values.next(), values.next()) {
             (None, _) => return Ok(None),
-            (Some(value), None) => value.to_str().ok().and_then(Self::parse),
+            (Some(value), None) => headers::value_text(value).and_then(Self::parse),
             (Some(_), Some(_)) => None,
         };
         range.map(Some).ok_or_else(|| {

@@ -5,12 +5,96 @@
 //! every response, and one that no client takes for an MD5. In requests `-0` is stripped, only
 //! after exactly 32 hex digits, so multipart ETags (`…-12`) and others pass unchanged.
 //!
-//! Quotes, or their absence, and `W/` are preserved. ETags of parts have a different mapping
-//! (FORMAT.md) that is not implemented here. The caller has to know whether an object is sealed.
+//! The functions on text preserve quotes, or their absence, and `W/`. [`ETag`] and [`ClientETag`]
+//! hold the text without quotes, and add them where S3 has them: in headers and in most documents.
+//! ETags of parts have a different mapping (FORMAT.md) that is not implemented here. The caller has
+//! to know whether an object is sealed.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use http::HeaderMap;
+use http::header::{self, HeaderValue};
+
+use crate::headers;
 
 const SUFFIX: &str = "-0";
+
+/// ETag of an object or a part as the backend knows it, without quotes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ETag(String);
+
+/// ETag as clients know it, without quotes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientETag(String);
+
+impl ETag {
+    /// Reads the value of a header or an element. Some servers leave the quotes out.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self(unquoted(text).to_owned())
+    }
+
+    /// ETag in the headers of a response.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        headers::text(headers, header::ETAG).map(Self::parse)
+    }
+
+    /// The text without quotes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text in quotes, as in a condition on the ETag. `None` if the backend's text cannot be
+    /// the value of a header.
+    #[must_use]
+    pub fn header_value(&self) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("\"{}\"", self.0)).ok()
+    }
+
+    /// The form in which clients know the ETag of a sealed object.
+    #[must_use]
+    pub fn to_client(&self) -> ClientETag {
+        ClientETag(to_client(&self.0).into_owned())
+    }
+}
+
+impl ClientETag {
+    /// The text without quotes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Clients know the ETag of an object that is not sealed as the backend does.
+impl From<ETag> for ClientETag {
+    fn from(etag: ETag) -> Self {
+        Self(etag.0)
+    }
+}
+
+impl fmt::Display for ETag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ClientETag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Removes white space, and the quotes around an entity tag if it has both.
+pub(crate) fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(text)
+}
 
 /// Maps the backend's ETag of a sealed object to the client's form.
 #[must_use]
@@ -127,6 +211,20 @@ mod tests {
             assert_eq!(to_client(&backend), client);
             assert_eq!(to_backend(&client), backend);
         }
+    }
+
+    #[test]
+    fn an_etag_has_quotes_in_headers_only() {
+        for text in ["\"a-1\"", "a-1", " \"a-1\" "] {
+            let etag = ETag::parse(text);
+            assert_eq!(etag.as_str(), "a-1");
+            assert_eq!(etag.header_value().unwrap(), "\"a-1\"");
+            assert_eq!(etag.to_client().as_str(), "a-1");
+        }
+        assert_eq!(ETag::parse("\"").as_str(), "\"");
+        assert_eq!(ETag::parse("a\nb").header_value(), None);
+        let sealed = ETag::parse(MD5).to_client();
+        assert_eq!(sealed.as_str(), format!("{MD5}-0"));
     }
 
     #[test]

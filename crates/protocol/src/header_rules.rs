@@ -11,6 +11,7 @@
 
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
+use crate::headers;
 use crate::operation::{Kind, Operation};
 
 mod foreign;
@@ -24,8 +25,8 @@ type Names = &'static [&'static str];
 /// Prefix of user metadata headers.
 pub const METADATA_PREFIX: &str = "x-amz-meta-";
 
-/// Any request: who pays, and whose bucket it must be. `Origin` goes along by other rules, since one
-/// request of a page may become several here.
+/// Any request: who pays, and whose bucket it must be. `Origin` goes along by other rules, since
+/// one request of a page may become several here.
 const EVERY: Names = &["x-amz-expected-bucket-owner", "x-amz-request-payer"];
 
 /// Headers that are stored with an object and returned on reads.
@@ -297,12 +298,8 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> HeaderValue {
 /// stay, and are the object's.
 pub fn remove_aws_chunked(headers: &mut HeaderMap) {
     let is_chunked = |coding: &str| coding.trim().eq_ignore_ascii_case("aws-chunked");
-    let codings: Vec<String> = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|coding| coding.trim().to_owned())
+    let codings: Vec<String> = headers::list_items(headers, CONTENT_ENCODING)
+        .map(str::to_owned)
         .collect();
     // Leave the header exactly as it came unless it has to change: it is stored with the object.
     if !codings.iter().any(|coding| is_chunked(coding)) {
@@ -322,9 +319,9 @@ pub fn remove_aws_chunked(headers: &mut HeaderMap) {
     }
 }
 
-/// Headers of a write that ask for something, so that an empty value asks for nothing. Conditions and
-/// the expected owner are not among them: without them more would be done than the client asked for.
-/// Nor is user metadata, which may be empty.
+/// Headers of a write that ask for something, so that an empty value asks for nothing. Conditions
+/// and the expected owner are not among them: without them more would be done than the client asked
+/// for. Nor is user metadata, which may be empty.
 const OPTIONAL: &[Names] = &[
     CONTENT,
     STORAGE,
@@ -350,12 +347,8 @@ pub fn remove_empty(headers: &mut HeaderMap) {
 
 /// Headers that `Connection` says belong to it.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+    headers::list_items(headers, http::header::CONNECTION)
+        .filter_map(|name| HeaderName::try_from(name).ok())
         .collect()
 }
 

@@ -17,6 +17,7 @@ use md5::{Digest as _, Md5};
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 use crate::chunked::Trailers;
 use crate::error::{ErrorCode, S3Error};
+use crate::headers::DECODED_CONTENT_LENGTH;
 use crate::sigv4::PayloadMode;
 
 mod headers;
@@ -161,7 +162,7 @@ impl PayloadExpectation {
         // The Content-Length of a chunked body includes the framing, so it says nothing about the
         // plaintext.
         let length = if mode.is_chunked() {
-            let decoded = headers::length(headers, &headers::DECODED_LENGTH)?;
+            let decoded = headers::length(headers, &DECODED_CONTENT_LENGTH)?;
             Some(decoded.ok_or(PayloadError::MissingDecodedLength)?)
         } else {
             headers::length(headers, &CONTENT_LENGTH)?

@@ -7,6 +7,7 @@
 //! never normalised.
 
 use crate::error::{ErrorCode, S3Error};
+use crate::hex;
 
 /// Meaning of `+` in encoded text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +40,20 @@ impl From<PercentError> for S3Error {
 
 /// Decodes `%XX` once. Fails if an escape is malformed or the result is not UTF-8.
 pub fn decode(encoded: &str, plus: Plus) -> Result<String, PercentError> {
+    let bytes = decode_bytes(encoded, plus)?;
+    // Checked only at the end: one character may be split over several escapes.
+    String::from_utf8(bytes).map_err(|_| PercentError::NotUtf8)
+}
+
+/// Decodes `%XX` once, to any bytes. Fails if an escape is malformed.
+pub(crate) fn decode_bytes(encoded: &str, plus: Plus) -> Result<Vec<u8>, PercentError> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match (byte, plus) {
             (b'%', _) => {
-                let high = rest.next().and_then(hex_digit);
-                let low = rest.next().and_then(hex_digit);
+                let high = rest.next().and_then(hex::digit);
+                let low = rest.next().and_then(hex::digit);
                 match (high, low) {
                     (Some(high), Some(low)) => high << 4 | low,
                     (None, _) | (_, None) => return Err(PercentError::Escape),
@@ -55,26 +63,25 @@ pub fn decode(encoded: &str, plus: Plus) -> Result<String, PercentError> {
             (byte, _) => byte,
         });
     }
-    // Checked only at the end: one character may be split over several escapes.
-    String::from_utf8(bytes).map_err(|_| PercentError::NotUtf8)
+    Ok(bytes)
 }
 
 /// Encodes a path: every byte except `A-Za-z0-9-._~` and `/`.
 #[must_use]
-pub fn encode_path(path: &str) -> String {
-    encode(path, |byte| byte == b'/')
+pub fn encode_path(path: impl AsRef<[u8]>) -> String {
+    encode(path.as_ref(), |byte| byte == b'/')
 }
 
 /// Encodes a name or value of a query: every byte except `A-Za-z0-9-._~`.
 #[must_use]
-pub fn encode_component(text: &str) -> String {
-    encode(text, |_| false)
+pub fn encode_component(text: impl AsRef<[u8]>) -> String {
+    encode(text.as_ref(), |_| false)
 }
 
-fn encode(text: &str, literal: impl Fn(u8) -> bool) -> String {
+fn encode(bytes: &[u8], literal: impl Fn(u8) -> bool) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut encoded = String::with_capacity(text.len() + text.len() / 8);
-    for byte in text.bytes() {
+    let mut encoded = String::with_capacity(bytes.len() + bytes.len() / 4);
+    for &byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || literal(byte) {
             encoded.push(char::from(byte));
         } else {
@@ -84,15 +91,6 @@ fn encode(text: &str, literal: impl Fn(u8) -> bool) -> String {
         }
     }
     encoded
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -37,13 +37,14 @@ pub(crate) fn is_header_parameter(name: &str) -> bool {
 /// Adds the headers in a presigned request's query to its headers. Call it after the signature of
 /// the request as received was verified, and before [`classify`](crate::operation::classify).
 ///
-/// Refuses one that stands in both places with different values, or that is not a header.
+/// Refuses a header that is in both places with different values, and a parameter that is not a
+/// valid header.
 pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
     let invalid = |message| S3Error::new(ErrorCode::InvalidArgument, message);
     for (parameter, value) in query.pairs().filter(|(name, _)| is_header_parameter(name)) {
         let name = HeaderName::try_from(parameter).map_err(|_| {
             invalid(format!(
-                "The parameter {} names no header.",
+                "Parameter {} is not a valid header name.",
                 quoted(parameter)
             ))
         })?;
@@ -52,7 +53,7 @@ pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
         }
         let value = HeaderValue::try_from(value).map_err(|_| {
             invalid(format!(
-                "The value of the parameter {} is no header value.",
+                "The value of parameter {} is not a valid header value.",
                 quoted(parameter)
             ))
         })?;
@@ -60,7 +61,7 @@ pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
         let is_repeated = present.next() == Some(&value) && present.next().is_none();
         if !is_repeated && headers.insert(&name, value).is_some() {
             return Err(invalid(format!(
-                "{} stands both among the headers and in the query: send it once.",
+                "{} is both in the headers and in the query: send it once.",
                 quoted(name.as_str())
             )));
         }

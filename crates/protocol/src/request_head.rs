@@ -4,13 +4,15 @@
 //! A proxy that reads one request where its neighbour reads another can be used to smuggle a
 //! request past its checks. So heads that leave room for that get 400, and the caller closes the
 //! connection: two framings, a header twice that is decided by, two signatures, a target that is
-//! neither a path nor a URL of the host in `Host`. Nothing here looks at values, except where presence depends on them.
+//! neither a path nor a URL of the host in `Host`. Values are not judged here, except where
+//! presence depends on them.
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
 
 use crate::error::{ErrorCode, S3Error};
+use crate::headers;
 use crate::query::Query;
 
 /// Maximum number of headers in a request. S3's 2 KB of metadata has several hundred entries at
@@ -99,10 +101,10 @@ pub fn refuse_ambiguous(
         .iter()
         .find(|name| headers.get_all(**name).iter().count() > 1)
     {
-        return refuse(format!("The header {name} must stand there only once."));
+        return refuse(format!("Header {name} must appear only once."));
     }
     if let Some(name) = repeated_signature_parameter(query) {
-        return refuse(format!("The parameter {name} must stand there only once."));
+        return refuse(format!("Query parameter {name} must appear only once."));
     }
     if is_presigned(query) && headers.contains_key(AUTHORIZATION) {
         return refuse(
@@ -113,8 +115,8 @@ pub fn refuse_ambiguous(
     Ok(())
 }
 
-/// Whether a URL as the target (RFC 9112, section 3.2.2) is of the host that `Host` names. A port that is
-/// the scheme's own may stand in either.
+/// Whether an absolute URL as the request target (RFC 9112, section 3.2.2) names the same host as
+/// `Host`. Either may include the scheme's default port.
 fn names_host(uri: &Uri, headers: &HeaderMap) -> bool {
     let default_port = match uri.scheme_str() {
         Some("http") => ":80",
@@ -122,7 +124,7 @@ fn names_host(uri: &Uri, headers: &HeaderMap) -> bool {
         Some(_) | None => return false,
     };
     let authority = uri.authority().map_or("", Authority::as_str);
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = headers::text(headers, HOST);
     let without_port = |host: &str| {
         let name = host.strip_suffix(default_port).unwrap_or(host);
         name.to_ascii_lowercase()
@@ -160,12 +162,7 @@ fn is_presigned(query: &Query) -> bool {
 }
 
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+    headers::list_items(headers, CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 
 #[cfg(test)]

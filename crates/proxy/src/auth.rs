@@ -4,9 +4,8 @@
 //! unambiguous, addressed to this proxy, a known operation, and signed by a known client (or
 //! admitted by a setting that names the exception). [`Gate::admit`] decides by the head of a
 //! request. A browser's form carries its signature in its body: the gate returns it as an
-//! [`UnreadForm`], and [`Gate::admit_form`] decides after its fields have been read. The only
-//! exception is [`Authenticated::of_operator`], for commands, which no connection can reach. The
-//! next step, [`crate::plan`], decides which operations the client may perform.
+//! [`UnreadForm`], and [`Gate::admit_form`] decides after its fields have been read. The
+//! next step, [`crate::authorization`], decides which operations the client may perform.
 
 mod form;
 mod signing_keys;
@@ -17,25 +16,25 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
-use s3proxy_protocol::address::{self, Address, AddressingStyle, HostRules};
+use s3proxy_protocol::address::{self, Address, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::header_rules;
+use s3proxy_protocol::headers;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
-use s3proxy_protocol::query_headers;
 use s3proxy_protocol::request_head::refuse_ambiguous;
-use s3proxy_protocol::sigv2;
 use s3proxy_protocol::sigv4::{
     self, Authentication, PayloadMode, SecretAccessKey, SignedRequest, Verified,
 };
+use s3proxy_protocol::{header_rules, query_headers, sigv2};
 use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern, Permission};
 use crate::effective_name::KeyReach;
 use crate::record::RequestRecord;
+use crate::s3_request::{ParsedRequest, UnparsedRequest};
 use crate::telemetry::traces::Trust;
 
 pub(crate) use form::{PostedForm, UnreadForm};
@@ -217,43 +216,35 @@ fn is_everything(pattern: &Pattern) -> bool {
     pattern.as_str() == "*"
 }
 
-/// A request whose sender is known.
-pub(crate) struct Authenticated {
+/// A request whose sender is known. Its parameters are parsed after the sender's grants were
+/// checked: see [`crate::s3_request`].
+pub(crate) struct Authenticated<P = ParsedRequest> {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
-    pub(crate) query: Query,
     pub(crate) address: Address,
     pub(crate) operation: Operation,
     pub(crate) identity: Identity,
     pub(crate) payload: PayloadMode,
-    /// Source of a copy; set for CopyObject and UploadPartCopy only.
-    pub(crate) copy_source: Option<CopySource>,
+    pub(crate) parameters: P,
 }
 
-impl Authenticated {
-    /// A request made by an operator's command. It came over no connection: there is no signature
-    /// to verify and there are no grants to check.
-    pub(crate) fn of_operator(operation: Operation, bucket: BucketName, key: ObjectKey) -> Self {
-        Self {
-            method: Method::GET,
-            headers: HeaderMap::new(),
-            query: Query::parse(None).expect("no query is a valid one"),
-            address: Address {
-                style: AddressingStyle::Path,
-                bucket: Some(bucket),
-                key: Some(key),
-                aws_endpoint: None,
-            },
-            operation,
-            identity: Identity {
-                name: "operator".to_owned(),
-                grants: Grants::Everything,
-            },
-            payload: PayloadMode::Unsigned,
-            copy_source: None,
-        }
+impl Authenticated<UnparsedRequest> {
+    /// Parses the parameters. Fails with the error of S3 for a malformed one.
+    pub(crate) fn parse(self) -> Result<Authenticated, S3Error> {
+        let parameters = self.parameters.parse(&self.headers)?;
+        Ok(Authenticated {
+            method: self.method,
+            headers: self.headers,
+            address: self.address,
+            operation: self.operation,
+            identity: self.identity,
+            payload: self.payload,
+            parameters,
+        })
     }
+}
 
+impl<P> Authenticated<P> {
     pub(crate) fn bucket(&self) -> Option<&str> {
         self.address.bucket.as_ref().map(BucketName::as_str)
     }
@@ -265,7 +256,7 @@ impl Authenticated {
 
 /// An admitted request, and the state that verifies the chunks of its body.
 pub(crate) struct Admitted {
-    pub(crate) request: Authenticated,
+    pub(crate) request: Authenticated<UnparsedRequest>,
     /// `None` unless the body is `aws-chunked`.
     pub(crate) chunks: Option<ChunkMode>,
 }
@@ -341,17 +332,12 @@ impl Gate {
         if matches!(identity.grants, Grants::AnonymousRead) {
             refuse_to_anonymous(operation, &query)?;
         }
-        let copy_source = match operation.kind() {
-            Kind::CopyObject | Kind::UploadPartCopy => {
-                Some(CopySource::from_headers(&parts.headers)?)
-            }
-            _ => None,
-        };
+        let parameters = UnparsedRequest::new(operation, query, &parts.headers)?;
         if let Some(CopySource {
             bucket,
             key,
             version_id,
-        }) = &copy_source
+        }) = parameters.copy_source()
         {
             let (bucket, key) = (bucket.as_str(), key.as_str());
             record.trail.copies(bucket, key, version_id.as_deref());
@@ -359,12 +345,11 @@ impl Gate {
         let request = Authenticated {
             method: parts.method,
             headers: parts.headers,
-            query,
             address,
             operation,
             identity,
             payload,
-            copy_source,
+            parameters,
         };
         Ok(Admission::Request(Box::new(Admitted { request, chunks })))
     }
@@ -431,15 +416,12 @@ impl Gate {
 }
 
 fn host(headers: &HeaderMap) -> Result<&str, S3Error> {
-    headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .ok_or_else(|| {
-            S3Error::new(
-                ErrorCode::InvalidRequest,
-                "The Host header is missing or not ASCII; every request must carry it.",
-            )
-        })
+    headers::text(headers, header::HOST).ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::InvalidRequest,
+            "The Host header is missing or not ASCII; every request must carry it.",
+        )
+    })
 }
 
 /// Refuses requests that unsigned clients may not make even in buckets that they may read. Only a
@@ -458,7 +440,7 @@ fn refuse_to_anonymous(operation: Operation, query: &Query) -> Result<(), S3Erro
     if query.pairs().any(|(name, _)| name.starts_with("response-")) {
         return Err(S3Error::new(
             ErrorCode::InvalidRequest,
-            "Only signed requests may choose headers of the answer; sign it, or drop response-*.",
+            "response-* parameters require a signed request.",
         ));
     }
     Ok(())

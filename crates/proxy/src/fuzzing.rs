@@ -4,7 +4,7 @@
 //! targets are tested next to the code in question, not here.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -120,21 +120,24 @@ impl Gate {
 
     /// Authenticates the head of a request.
     pub fn admit(&self, parts: Parts, now: OffsetDateTime) -> Result<Admitted, S3Error> {
-        let record = RequestRecord::untold();
+        let record = RequestRecord::begin(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let admitted = match self.0.admit(parts, now, &record)? {
             Admission::Request(admitted) => admitted,
             Admission::Form(_) => return Ok(Admitted::Form),
         };
         let request = admitted.request;
+        let query = request.parameters.query().clone();
+        let copy_source = request.parameters.copy_source().cloned();
+        let request = request.parse()?;
         Ok(Admitted::Request(Box::new(AdmittedRequest {
             is_signed: request.identity.is_listed(),
             client: request.identity.name,
             headers: request.headers,
-            query: request.query,
+            query,
             address: request.address,
             operation: request.operation,
             payload: request.payload,
-            copy_source: request.copy_source,
+            copy_source,
             is_chunked: admitted.chunks.is_some(),
         })))
     }
@@ -148,7 +151,7 @@ impl Gate {
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Option<AdmittedForm>, S3Error> {
-        let record = RequestRecord::untold();
+        let record = RequestRecord::begin(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let Admission::Form(form) = self.0.admit(parts, now, &record)? else {
             return Ok(None);
         };

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use s3proxy_protocol::address::{self, AddressingStyle, HostRules};
+use s3proxy_protocol::headers;
 use tokio::sync::Mutex;
 
 use crate::body::outbound::ResponseBody;
-use crate::execute::Parts;
 use crate::keys::Readiness;
 use crate::listen::DrainState;
+use crate::objects::Store;
 use crate::panics::PanicWatch;
 
 /// Time for which the result of a check is valid.
@@ -47,12 +48,12 @@ impl ProbeHandler {
         &self,
         hosts: &HostRules,
         request: &Request<Incoming>,
-        parts: &Parts,
+        store: &Store,
     ) -> Option<Response<ResponseBody>> {
         let probe = probe(hosts, request)?;
         let (status, text) = match probe {
             Probe::Alive => self.liveness(),
-            Probe::Ready => self.readiness(parts).await,
+            Probe::Ready => self.readiness(store).await,
         };
         let body = if request.method() == Method::HEAD {
             ResponseBody::empty()
@@ -76,7 +77,7 @@ impl ProbeHandler {
     }
 
     /// Returns status and text of `/readyz`.
-    pub(crate) async fn readiness(&self, parts: &Parts) -> (StatusCode, String) {
+    pub(crate) async fn readiness(&self, store: &Store) -> (StatusCode, String) {
         if self.draining.has_begun() {
             return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }
@@ -85,7 +86,7 @@ impl ProbeHandler {
         let result = match &*last {
             Some((when, result)) if when.elapsed() < PROBE_AGE => result.clone(),
             Some(_) | None => {
-                let result = ask(parts).await;
+                let result = ask(store).await;
                 *last = Some((Instant::now(), result.clone()));
                 result
             }
@@ -102,12 +103,12 @@ impl ProbeHandler {
 ///
 /// A key service that fails after it has worked does not take the replica out: requests that need
 /// it fail, and all others are served. A replica that never could seal gets no requests.
-async fn ask(parts: &Parts) -> Result<String, String> {
-    if let Err(error) = parts.backend.readiness().await {
+async fn ask(store: &Store) -> Result<String, String> {
+    if let Err(error) = store.backend.readiness().await {
         tracing::warn!(%error, "not ready");
         return Err(format!("{}\n", error.summary()));
     }
-    match parts.keys.readiness().await {
+    match store.keys.readiness().await {
         Readiness::Ready => Ok("ready\n".to_owned()),
         Readiness::Degraded(lines) => {
             let lines = lines.join("\n");
@@ -128,8 +129,7 @@ fn probe(hosts: &HostRules, request: &Request<Incoming>) -> Option<Probe> {
     if !reads || signed || request.uri().query().is_some() {
         return None;
     }
-    let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = headers::text(request.headers(), header::HOST).unwrap_or_default();
     // Probes use the pod's address or any name; only a bucket's own name makes the path a key.
     match address::address(hosts, host, request.uri().path()) {
         Ok(address) if address.style == AddressingStyle::VirtualHost => None,

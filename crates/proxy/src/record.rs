@@ -6,19 +6,19 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, header};
+use s3proxy_protocol::headers;
 use s3proxy_protocol::quote;
 
 use crate::keys::keys_in_use::SealingRequest;
 use crate::telemetry::audit::{AuditTrail, RequestFacts};
-use crate::telemetry::traces::{RequestEnd, RequestTrace};
-
 use crate::telemetry::metrics::{self, EndedRequest, GaugeGuard};
+use crate::telemetry::traces::{RequestEnd, RequestTrace};
 use crate::telemetry::{REQUEST_MESSAGE, REQUEST_TARGET};
 
 /// Longest reason of a failure that is kept, in bytes: it may quote a client or a backend.
@@ -92,8 +92,7 @@ pub(crate) struct RequestRecord {
     lookups: AtomicU64,
     /// Number of bytes that the response announced.
     announced: AtomicU64,
-    told: Told,
-    _in_flight: Option<GaugeGuard>,
+    _in_flight: GaugeGuard,
     /// Keys that the request may seal under.
     sealing: Mutex<Option<SealingRequest>>,
     /// Notes for the audit log.
@@ -122,7 +121,7 @@ impl Refusal {
     }
 
     fn shortened(&self) -> Refused {
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let host = self.host.as_ref().and_then(headers::value_text);
         Refused {
             method: quote::bounded(&self.method, MAXIMUM_CLAIM_BYTES),
             host: host.map(|host| quote::bounded(&host, MAXIMUM_CLAIM_BYTES)),
@@ -130,20 +129,8 @@ impl Refusal {
     }
 }
 
-/// Whether the request is logged and counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    InTheLog,
-    /// Not by the record: a command reports its objects itself.
-    Elsewhere,
-}
-
 impl RequestRecord {
     pub(crate) fn begin(peer: IpAddr) -> Self {
-        Self::new(peer, Told::InTheLog)
-    }
-
-    fn new(peer: IpAddr, told: Told) -> Self {
         Self {
             id: RequestId::generate(),
             started: Instant::now(),
@@ -167,17 +154,11 @@ impl RequestRecord {
             late_status: AtomicU16::new(0),
             lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
-            _in_flight: (told == Told::InTheLog).then(metrics::request_begun),
+            _in_flight: metrics::request_begun(),
             sealing: Mutex::default(),
-            told,
             trail: AuditTrail::default(),
             trace: RequestTrace::default(),
         }
-    }
-
-    /// Makes the record of a request of the program's own, without a client.
-    pub(crate) fn untold() -> Self {
-        Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Told::Elsewhere)
     }
 
     /// Notes that the request may seal under any of these keys until its end.
@@ -395,9 +376,6 @@ fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        if self.told == Told::Elsewhere {
-            return;
-        }
         self.count();
         let status = self.status();
         let sent = self.sent.load(Ordering::Relaxed);

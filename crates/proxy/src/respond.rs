@@ -8,116 +8,29 @@
 mod wording;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::header_rules;
-use s3proxy_protocol::quote;
 use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
+use s3proxy_protocol::{header_rules, quote};
 
 use crate::backend::BackendError;
-use crate::body::budget::BudgetExhausted;
 use crate::body::inbound::InboundError;
-use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
-use crate::body::replaying::ReplayError;
+use crate::failure::{BackendAnswer, Failure, UNEXPLAINED};
 use crate::keys::KeyError;
 use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
-use crate::panics::Panicked;
 use crate::record::{self, RequestRecord};
-use crate::stored_fault::StoredFault;
-use crate::telemetry::audit::AuditUnavailable;
+use crate::respond::wording::{reason, sentence};
 use crate::telemetry::metrics;
-use crate::throttle::{RETRY_AFTER, Throttled};
-
-use self::wording::{reason, sentence};
-
-/// Message for backend errors that have none.
-pub(crate) const UNEXPLAINED: &str = "The storage behind the proxy gave no explanation.";
+use crate::throttle::RETRY_AFTER;
 
 /// Longest text of a range that an answer repeats, in bytes.
 const MAXIMUM_RANGE_BYTES: usize = 128;
 
 /// Why an answer without a body refuses.
 pub(crate) const REASON: &str = "x-s3proxy-reason";
-
-/// Reason why a request failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// The client's request is invalid or forbidden.
-    #[error(transparent)]
-    Refused(#[from] S3Error),
-    /// The client's request is invalid; the error has further elements (names and texts) as in S3.
-    #[error("{0}")]
-    Explained(S3Error, Vec<(&'static str, String)>),
-    /// The client's body is invalid.
-    #[error(transparent)]
-    Inbound(#[from] InboundError),
-    /// The backend returned no usable response.
-    #[error("backend: {0}")]
-    Backend(#[from] BackendError),
-    /// The backend returned an error.
-    #[error("the backend answered {} {}", .0.status.as_u16(), .0.document.code)]
-    Answer(Box<BackendAnswer>),
-    /// The backend returned a response that S3 does not allow.
-    #[error("the backend's answer cannot be used: {0}")]
-    Unusable(&'static str),
-    /// Stored data differ from the data that were sealed.
-    #[error("stored data: {0}")]
-    Stored(#[from] StoredFault),
-    /// The data key is not available.
-    #[error("key: {0}")]
-    Key(#[from] KeyError),
-    /// The data key of a legacy object is not available.
-    #[error("key: {0}")]
-    LegacyKey(#[from] LegacyKeyError),
-    /// The request's line in the audit log could not be written.
-    #[error(transparent)]
-    Audit(#[from] AuditUnavailable),
-    /// A defect of the proxy.
-    #[error(transparent)]
-    Panicked(#[from] Panicked),
-    /// Too many bodies in flight.
-    #[error(transparent)]
-    Budget(#[from] BudgetExhausted),
-    /// Too many requests.
-    #[error(transparent)]
-    Throttled(#[from] Throttled),
-    /// The object was overwritten or deleted between two requests for it.
-    #[error("the object was replaced while it was read")]
-    Replaced,
-    /// The range begins after the end of the plaintext, whose length is given.
-    #[error("the range begins beyond the object's {0} bytes")]
-    Range(u64),
-}
-
-/// An error response of the backend.
-#[derive(Debug)]
-pub(crate) struct BackendAnswer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) document: ErrorDocument,
-}
-
-impl From<OpeningError> for Failure {
-    fn from(error: OpeningError) -> Self {
-        match error {
-            OpeningError::Stored(error) => Self::Stored(error.into()),
-            OpeningError::Legacy(error) => Self::Stored(error.into()),
-            OpeningError::Backend(error) => Self::Backend(error),
-        }
-    }
-}
-
-impl From<ReplayError> for Failure {
-    fn from(error: ReplayError) -> Self {
-        match error {
-            ReplayError::Source(error) => error.into(),
-            ReplayError::Length => Self::Unusable("a source of another length than announced"),
-        }
-    }
-}
 
 /// Whether a response may have a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +85,10 @@ pub(crate) fn failure(
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     record.failure(failure);
-    count(failure);
+    if let Failure::Stored(fault) = failure {
+        // Failures of keys are counted by the keyring.
+        metrics::open_failed(fault.kind);
+    }
     if matches!(failure, Failure::Refused(error) if error.code == ErrorCode::AccessDenied) {
         record.trail.deny();
     }
@@ -203,27 +119,6 @@ pub(crate) fn failure(
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     response
-}
-
-/// Counts failures to open stored data. Failures of keys are counted by the keyring.
-fn count(failure: &Failure) {
-    match failure {
-        Failure::Stored(fault) => metrics::open_failed(fault.kind),
-        Failure::Refused(_)
-        | Failure::Explained(..)
-        | Failure::Inbound(_)
-        | Failure::Backend(_)
-        | Failure::Answer(_)
-        | Failure::Unusable(_)
-        | Failure::Panicked(_)
-        | Failure::Key(_)
-        | Failure::LegacyKey(_)
-        | Failure::Budget(_)
-        | Failure::Throttled(_)
-        | Failure::Audit(_)
-        | Failure::Replaced
-        | Failure::Range(_) => {}
-    }
 }
 
 /// Document of a failure after a status line of 200 and an XML declaration were sent.

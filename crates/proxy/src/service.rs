@@ -11,28 +11,31 @@ use hyper::body::Incoming;
 use opentelemetry::trace::FutureExt;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules;
+use s3proxy_protocol::headers;
+use s3proxy_protocol::operation::Kind;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
+use crate::authorization::{Facts, authorize};
 use crate::backend::Forwarder;
 use crate::body::budget::MemoryHolder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::{Feature, Policy};
-use crate::execute::cors::{Lookup, PageRequest};
-use crate::execute::{
-    BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
-    head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
-};
+use crate::failure::{Failure, Outcome};
 use crate::health::ProbeHandler;
 use crate::listen::Serve;
 use crate::listen::connection_limits::ConnectionHandle;
 use crate::listen::overflow_connections::ConnectionClass;
 use crate::missing_features;
+use crate::objects::Store;
+use crate::operations::cors_rules::{Lookup, PageRequest};
+use crate::operations::request_body::BodySlot;
+use crate::operations::{self, OwnedJob, Services};
 use crate::panics::PanicWatch;
-use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};
-use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::respond::{self, Asked, Verbosity};
+use crate::s3_request::UnparsedRequest;
 use crate::telemetry::LogRateLimit;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
@@ -56,7 +59,7 @@ pub(crate) struct Service {
     pub(crate) health: ProbeHandler,
     pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
-    pub(crate) parts: Arc<Parts>,
+    pub(crate) services: Arc<Services>,
     /// Features that the backend lacks.
     pub(crate) lacks: Vec<Feature>,
     pub(crate) audit: AuditLog,
@@ -83,14 +86,14 @@ impl Serve for Service {
         // Probes first: they need no record, no place and no authentication.
         if let Some(answer) = self
             .health
-            .answer(&self.gate.hosts, &request, &self.parts)
+            .answer(&self.gate.hosts, &request, &self.services.store)
             .await
         {
             return answer;
         }
         let from = self.trusted.client_address(peer.ip(), request.headers());
         let record = Arc::new(RequestRecord::begin(from));
-        if let Some(keys) = self.parts.sealing.get() {
+        if let Some(keys) = self.services.sealing.get() {
             record.may_seal(keys.request());
         }
         let (mut parts, body) = request.into_parts();
@@ -104,7 +107,7 @@ impl Serve for Service {
         let asked = Asked {
             resource: &resource,
             verbosity: verbosity(&parts.method),
-            range: range.as_ref().and_then(|range| range.to_str().ok()),
+            range: range.as_ref().and_then(headers::value_text),
         };
         let page = PageRequest::of(&self.gate.hosts, &parts);
         let mut standing = Standing::Unknown;
@@ -153,7 +156,7 @@ impl Service {
 
     /// Returns status and text of `/readyz`.
     pub(crate) async fn readiness(&self) -> (StatusCode, String) {
-        self.health.readiness(&self.parts).await
+        self.health.readiness(&self.services.store).await
     }
 
     async fn handle(
@@ -233,7 +236,7 @@ impl Service {
         from: IpAddr,
         response: &mut Response<ResponseBody>,
     ) {
-        let rules = &self.parts.page_rules;
+        let rules = &self.services.page_rules;
         let is_overloaded = response.status() == StatusCode::SERVICE_UNAVAILABLE;
         let lookup = match standing {
             Standing::Known => Lookup::Wait,
@@ -246,7 +249,7 @@ impl Service {
             }
             Standing::Unknown => Lookup::Try,
         };
-        let backend = &self.parts.backend;
+        let backend = &self.services.store.backend;
         let headers = response.headers_mut();
         rules.complete(backend, page, lookup, headers).await;
     }
@@ -280,9 +283,9 @@ impl Service {
         body: &mut BodySlot,
         from: IpAddr,
         record: &Arc<RequestRecord>,
-    ) -> Outcome<Authenticated> {
+    ) -> Outcome<Authenticated<UnparsedRequest>> {
         // Before authentication: the other proxy's signature would fail here, and hide the loop.
-        if let Some(forwarder) = self.parts.backend.forwarder(&parts.headers) {
+        if let Some(forwarder) = self.services.store.backend.forwarder(&parts.headers) {
             return Err(self.loop_detected(forwarder, from));
         }
         match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
@@ -297,54 +300,27 @@ impl Service {
 
     async fn carry_out(
         &self,
-        mut request: Authenticated,
+        mut request: Authenticated<UnparsedRequest>,
         refusal: Refusal,
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
-        let mut plan = plan::plan(&facts(&request, &self.parts.policy));
+        let policy = &self.services.store.policy;
         // Grants come first: a client without them learns nothing of the backend.
-        if !matches!(plan, Plan::Refuse(_))
-            && let Err(error) = missing_features::remove_or_refuse(
-                &self.lacks,
-                request.operation,
-                &mut request.headers,
-            )
-        {
-            plan = Plan::Refuse(error);
+        let authorized = authorize(&facts(&request, policy)).and_then(|()| {
+            missing_features::remove_or_refuse(&self.lacks, request.operation, &mut request.headers)
+        });
+        if let Err(error) = authorized {
+            record.seals_under(None);
+            record.refused(&refusal);
+            return Err(Failure::Refused(error));
         }
-        let request = Arc::new(request);
-        record.seals_under(sealing_key(&plan, &request, &self.parts));
-        let job = Job {
-            parts: &self.parts,
-            request: &request,
-            record,
-        };
-        if !matches!(plan, Plan::Refuse(_)) {
-            record.trail.admit();
-        }
-        match plan {
-            Plan::Seal => put_object::put_object(&job, body.take()).await,
-            Plan::Open => get_object::get_object(&job).await,
-            Plan::Describe => head_object::head_object(&job).await,
-            Plan::Rewrite(Rewrite::ListBuckets) => list_buckets::list_buckets(&job).await,
-            Plan::Rewrite(Rewrite::ListObjects) => list_objects::list_objects(&job).await,
-            Plan::Rewrite(Rewrite::DeleteObject) => delete::delete_object(&job).await,
-            Plan::Rewrite(Rewrite::DeleteObjects) => {
-                delete::delete_objects(&job, body.take()).await
-            }
-            Plan::DescribeAttributes => attributes::get_object_attributes(&job).await,
-            Plan::Copy => copy::copy_object(&job).await,
-            Plan::Form => post_object::post_object(&job, body).await,
-            Plan::Multipart(step) => multipart::step(&job, step, body).await,
-            Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
-            Plan::Forward => forward::forward(&job, body).await,
-            Plan::Preflight => preflight::preflight(&job).await,
-            Plan::Refuse(error) => {
-                record.refused(&refusal);
-                Err(Failure::Refused(error))
-            }
-        }
+        record.seals_under(sealing_key(&request, &self.services.store));
+        record.trail.admit();
+        let request = Arc::new(request.parse()?);
+        let services = Arc::clone(&self.services);
+        let owned = OwnedJob::new(services, request, Arc::clone(record));
+        operations::carry_out(&owned.job(), body).await
     }
 
     /// Reads a form up to its file, and authenticates it.
@@ -353,9 +329,9 @@ impl Service {
         form: UnreadForm,
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
-    ) -> Outcome<Authenticated> {
+    ) -> Outcome<Authenticated<UnparsedRequest>> {
         let parser = FormParser::new(form.boundary().clone());
-        let timeout = self.parts.patience.silence;
+        let timeout = self.services.patience.silence;
         let (head, first) = body.read_form(parser, timeout, &record.received).await?;
         let now = OffsetDateTime::now_utc();
         let (request, posted) = self.gate.admit_form(form, head, first, now, record)?;
@@ -364,7 +340,7 @@ impl Service {
     }
 }
 
-fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
+fn facts<'a>(request: &'a Authenticated<UnparsedRequest>, policy: &'a Policy) -> Facts<'a> {
     let headers = &request.headers;
     let sets_acl = headers.keys().any(|name| {
         header_rules::sets_acl(name) && header_rules::is_forwarded(request.operation, name)
@@ -373,9 +349,9 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         operation: request.operation,
         bucket: request.bucket(),
         object_key: request.object_key(),
-        copy_source: request.copy_source.as_ref(),
-        prefix: request.query.get("prefix"),
-        bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
+        copy_source: request.parameters.copy_source(),
+        prefix: request.parameters.prefix(),
+        bypasses_governance: headers.contains_key(headers::BYPASS_GOVERNANCE),
         sets_acl,
         identity: &request.identity,
         state_prefix: &policy.state_prefix,
@@ -385,25 +361,13 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
 
 /// Returns the key that a request seals under. Parts of an upload are sealed under the key of its
 /// beginning, which is in its state.
-fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Option<&'a str> {
-    match plan {
-        Plan::Seal | Plan::Copy | Plan::Form | Plan::Multipart(Step::Create) => {
-            let (bucket, object_key) = (request.bucket(), request.object_key());
-            let storing = parts
-                .rules
-                .storing(bucket.unwrap_or_default(), object_key.unwrap_or_default());
-            Some(storing.key.name())
-        }
-        Plan::Open
-        | Plan::Describe
-        | Plan::Rewrite(_)
-        | Plan::DescribeAttributes
-        | Plan::Multipart(_)
-        | Plan::DeleteBucket
-        | Plan::Forward
-        | Plan::Preflight
-        | Plan::Refuse(_) => None,
-    }
+fn sealing_key<'a, P>(request: &Authenticated<P>, store: &'a Store) -> Option<&'a str> {
+    let makes_object = matches!(
+        request.operation.kind(),
+        Kind::PutObject | Kind::CopyObject | Kind::PostObject | Kind::CreateMultipartUpload
+    );
+    let (bucket, object_key) = (request.bucket()?, request.object_key()?);
+    makes_object.then(|| store.rules.storing(bucket, object_key).key.name())
 }
 
 fn verbosity(method: &Method) -> Verbosity {
@@ -459,8 +423,7 @@ fn complete(
 ) -> Response<ResponseBody> {
     let announced = response.body().size_hint().exact().unwrap_or(0);
     record.answered(response.status(), announced);
-    let version = response.headers().get("x-amz-version-id");
-    if let Some(version) = version.and_then(|version| version.to_str().ok()) {
+    if let Some(version) = headers::text(response.headers(), headers::VERSION_ID) {
         record.trail.returns_version(version);
     }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::uri::Scheme;
 use ipnet::IpNet;
+use s3proxy_protocol::headers;
 
 /// Peers whose `X-Forwarded-For` and PROXY protocol are trusted.
 pub(crate) struct TrustedProxies(Vec<IpNet>);
@@ -27,7 +28,9 @@ impl TrustedProxies {
         let mut nearest = peer;
         for value in forwarded {
             // A value that is not text makes the ones before it unreliable, too.
-            let Ok(text) = value.to_str() else { break };
+            let Some(text) = headers::value_text(value) else {
+                break;
+            };
             for address in text.rsplit(',').map(str::trim) {
                 let Ok(address) = address.parse::<IpAddr>() else {
                     return nearest;
@@ -46,7 +49,7 @@ impl TrustedProxies {
         if !self.trusts(peer.to_canonical()) {
             return None;
         }
-        match headers.get("x-forwarded-proto")?.to_str().ok()? {
+        match headers::text(headers, "x-forwarded-proto")? {
             "https" => Some(Scheme::HTTPS),
             "http" => Some(Scheme::HTTP),
             _ => None,

@@ -12,6 +12,7 @@
 //! Invariants: a state opens only for the upload that it was made for.
 //! Absent: where states are stored and when they are swept.
 
+use crate::names::{BucketStr, KeyStr, UploadIdStr};
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -42,15 +43,15 @@ const KEY_HEADERS: u64 = 3;
 pub struct UploadHash([u8; HASH_BYTES]);
 
 impl UploadHash {
-    /// Hashes an upload; `upload_id` is the backend's id.
+    /// Hashes the names of an upload. Neither buckets nor keys contain NUL, which separates them.
     #[must_use]
-    pub fn of(bucket: &str, object_key: &str, upload_id: &str) -> Self {
+    pub fn new(bucket: BucketStr<'_>, key: KeyStr<'_>, upload_id: UploadIdStr<'_>) -> Self {
         let mut context = Context::new(&SHA256);
-        context.update(bucket.as_bytes());
+        context.update(bucket.0.as_bytes());
         context.update(&[0]);
-        context.update(object_key.as_bytes());
+        context.update(key.0.as_bytes());
         context.update(&[0]);
-        context.update(upload_id.as_bytes());
+        context.update(upload_id.0.as_bytes());
         let digest = context.finish();
         Self::from_slice(&digest.as_ref()[..HASH_BYTES]).expect("20 bytes")
     }
@@ -111,7 +112,11 @@ impl UploadName {
     /// Returns the hash of the upload.
     #[must_use]
     pub fn hash(&self) -> UploadHash {
-        UploadHash::of(&self.bucket, &self.object_key, &self.upload_id)
+        UploadHash::new(
+            BucketStr(&self.bucket),
+            KeyStr(&self.object_key),
+            UploadIdStr(&self.upload_id),
+        )
     }
 }
 
@@ -238,7 +243,12 @@ mod tests {
 
     fn envelope(dek: &Dek) -> Envelope {
         let kek = Kek::generate();
-        let binding = Binding::new(Layout::Multipart, Flags::KEY_BOUND, "b", "k");
+        let binding = Binding::new(
+            Layout::Multipart,
+            Flags::KEY_BOUND,
+            BucketStr("b"),
+            KeyStr("k"),
+        );
         Envelope {
             layout: Layout::Multipart,
             key_name: kek.local_name(),
@@ -265,7 +275,10 @@ mod tests {
         let bytes = UploadState::default().seal(&dek, &envelope, &upload_1());
         let sealed = SealedUploadState::parse(&bytes).unwrap();
         assert_eq!(sealed.upload, Some(upload_1()));
-        assert_eq!(upload_1().hash(), UploadHash::of("b", "k", "upload-1"));
+        assert_eq!(
+            upload_1().hash(),
+            UploadHash::new(BucketStr("b"), KeyStr("k"), UploadIdStr("upload-1"))
+        );
         // As earlier versions wrote it: without the name of the upload.
         let older = MapWriter::default()
             .text(KEY_ENVELOPE, Some(&envelope.encode()))
@@ -324,9 +337,12 @@ mod tests {
 
     #[test]
     fn the_hash_depends_on_each_of_bucket_key_and_upload() {
-        let hash = UploadHash::of("b", "k", "u");
+        let hash = UploadHash::new(BucketStr("b"), KeyStr("k"), UploadIdStr("u"));
         for other in [("c", "k", "u"), ("b", "l", "u"), ("b", "k", "v")] {
-            assert_ne!(hash, UploadHash::of(other.0, other.1, other.2));
+            assert_ne!(
+                hash,
+                UploadHash::new(BucketStr(other.0), KeyStr(other.1), UploadIdStr(other.2))
+            );
         }
     }
 }

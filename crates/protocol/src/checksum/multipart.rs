@@ -79,8 +79,8 @@ impl fmt::Display for ChecksumType {
 }
 
 /// The checksum of all content from those of its parts, in their order, each with its part's length
-/// in bytes. None for other algorithms than CRCs, which parts do not determine, and where a value is
-/// not the algorithm's.
+/// in bytes. None for other algorithms than CRCs, which parts do not determine, and where a value
+/// is not the algorithm's.
 #[must_use]
 pub fn combine_crc<'parts>(
     algorithm: ChecksumAlgorithm,

@@ -7,7 +7,8 @@
 use aws_lc_rs::digest;
 
 use super::{ChunkError, ChunkMode};
-use crate::sigv4::{Signature, Verified, hex};
+use crate::hex;
+use crate::sigv4::{Signature, Verified};
 
 /// SHA-256 of the empty string, in the string to sign of every chunk.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -1,5 +1,5 @@
-//! `x-amz-*` headers that an operation does not have: ignored where S3 ignores them and nothing is lost,
-//! refused where they may carry meaning.
+//! `x-amz-*` headers that an operation does not have: ignored where S3 ignores them and nothing is
+//! lost, refused where they may carry meaning.
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName};
@@ -16,12 +16,12 @@ use crate::quote::quoted;
 /// What becomes of an `x-amz-*` header that an operation does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Foreign {
-    /// Any may change what is stored: all are refused.
+    /// Any of them may change the stored object: all are refused.
     Refused,
     /// S3 ignores those of its other operations; one that nobody knows may be an option of a later
     /// S3, and the change would be made without it.
     IgnoredIfKnown,
-    /// The answer says what was read, but a condition must not be dropped.
+    /// The response shows what was read, but a condition must not be dropped.
     IgnoredUnlessCondition,
     /// The operation is refused itself, or asks about another request.
     Ignored,

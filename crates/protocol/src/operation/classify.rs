@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
 use crate::quote::quoted;
-use crate::{header_rules, query_headers};
+use crate::{header_rules, headers, query_headers};
 
 /// Parameters that are allowed in any query: those of presigned URLs, and the operation's name,
 /// which SDKs add.
@@ -30,8 +30,8 @@ const COMMON_PARAMETERS: &[&str] = &[
     "X-Amz-Content-Sha256",
 ];
 
-/// Parameters of other servers' that clients send with a listing whatever the server, and that
-/// change no more than the answer's order or headers. S3 ignores them.
+/// Parameters of other S3 servers that some clients send with every listing, and that change only
+/// the order or the headers of the response. S3 ignores them.
 const IGNORED_OF_BUCKETS: &[&str] = &["_", "allow-unordered", "read-stats"];
 
 /// Headers by which a client asks for another method than the request line's.
@@ -43,10 +43,11 @@ const METHOD_OVERRIDES: &[&str] = &[
 
 /// Determines the operation of a request.
 ///
-/// Refuses with `NotImplemented` anything that is not listed (sub-resources, parameters that S3 does
-/// not ignore, `x-amz-*` headers that may carry meaning), with `MethodNotAllowed` a method that the resource never has, and with
-/// `InvalidArgument` what the list knows but not in this combination. An operation of
-/// [`Kind::Unsupported`](super::Kind::Unsupported) is an `Ok`: the caller refuses it, under its name.
+/// Errors: `NotImplemented` for unlisted sub-resources, parameters that S3 does not ignore, and
+/// `x-amz-*` headers that may carry meaning; `MethodNotAllowed` for a method that the resource does
+/// not have; `InvalidArgument` for listed parameters in a combination that is not listed. An
+/// operation of [`Kind::Unsupported`](super::Kind::Unsupported) is `Ok`: the caller refuses it by
+/// name.
 pub fn classify(
     method: &Method,
     address: &Address,
@@ -69,10 +70,7 @@ pub fn classify(
     if let Some(name) = query.duplicate() {
         return Err(S3Error::new(
             ErrorCode::InvalidArgument,
-            format!(
-                "The parameter {} stands in the query more than once.",
-                quoted(name)
-            ),
+            format!("Query parameter {} appears more than once.", quoted(name)),
         ));
     }
     let sub_resource = sub_resource(query)?;
@@ -87,8 +85,8 @@ pub fn classify(
     Ok(row.operation)
 }
 
-/// The parameters that go on to the backend: the operation's own, and no other. Of a request that
-/// [`classify`] let pass.
+/// Parameters that are forwarded to the backend: the operation's own, and no other. The request
+/// must have passed [`classify`].
 pub fn forwarded_parameters(
     operation: Operation,
     query: &Query,
@@ -269,9 +267,7 @@ fn is_limit(text: &str) -> bool {
 
 /// Requires the media type of an HTML form upload (S3 API Reference, `POST Object`).
 fn require_form(headers: &HeaderMap) -> Result<(), S3Error> {
-    let form = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
+    let form = headers::text(headers, CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .is_some_and(|media| media.trim().eq_ignore_ascii_case("multipart/form-data"));
     if form {

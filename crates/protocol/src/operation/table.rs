@@ -47,7 +47,7 @@ pub(super) struct Row {
 impl Row {
     /// Whether a parameter is one of the operation's own.
     pub(super) fn has_parameter(&self, name: &str) -> bool {
-        name == self.sub_resource || self.parameters.contains(&name)
+        name == self.sub_resource || self.operation.parameters().contains(&name)
     }
 }
 
@@ -118,6 +118,12 @@ impl Operation {
     #[must_use]
     pub fn selector(self) -> Selector {
         self.row().selector
+    }
+
+    /// Query parameters of the operation, beside its sub-resource.
+    #[must_use]
+    pub fn parameters(self) -> &'static [&'static str] {
+        self.row().parameters
     }
 
     pub(super) fn row(self) -> &'static Row {

@@ -9,14 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::PayloadError;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
+use crate::headers::{CONTENT_MD5, SDK_CHECKSUM_ALGORITHM, TRAILER, single_text, value_text};
 use crate::sigv4::PayloadMode;
 
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-pub(super) const DECODED_LENGTH: HeaderName =
-    HeaderName::from_static("x-amz-decoded-content-length");
-const SDK_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
-const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 /// Parses the value of a checksum header or trailer.
 pub(super) fn checksum_value(
@@ -80,10 +76,8 @@ pub(super) fn check_sdk_algorithm(
     headers: &HeaderMap,
     sent: Option<ChecksumAlgorithm>,
 ) -> Result<(), PayloadError> {
-    for value in headers.get_all(SDK_ALGORITHM) {
-        let named = value
-            .to_str()
-            .ok()
+    for value in headers.get_all(SDK_CHECKSUM_ALGORITHM) {
+        let named = value_text(value)
             .and_then(|name| ChecksumAlgorithm::from_name(name.trim_ascii()))
             .ok_or(PayloadError::InvalidSdkAlgorithm)?;
         if sent != Some(named) {
@@ -110,17 +104,12 @@ pub(super) fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Paylo
 
 /// Parses a length in bytes.
 pub(super) fn length(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, PayloadError> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value
-            .to_str()
-            .ok()
-            // Rust's parser also accepts a leading `+`.
-            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|text| text.parse().ok())
-            .map(Some)
-            .ok_or_else(|| PayloadError::InvalidLength(name.clone())),
-        (Some(_), Some(_)) => Err(PayloadError::InvalidLength(name.clone())),
-    }
+    let invalid = || PayloadError::InvalidLength(name.clone());
+    let Some(text) = single_text(headers, name).map_err(|_| invalid())? else {
+        return Ok(None);
+    };
+    // Rust's parser also accepts a leading `+`.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let length = is_number.then(|| text.parse().ok()).flatten();
+    length.map(Some).ok_or_else(invalid)
 }

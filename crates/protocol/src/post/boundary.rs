@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
 use super::error::PostError;
+use crate::headers;
 
 /// Separator of a form's parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ impl Boundary {
         let mut values = headers.get_all(CONTENT_TYPE).iter();
         match (values.next(), values.next()) {
             (Some(value), None) => {
-                let text = value.to_str().map_err(|_| PostError::Boundary)?;
+                let text = headers::value_text(value).ok_or(PostError::Boundary)?;
                 Self::from_content_type(text)
             }
             (None, _) | (Some(_), Some(_)) => Err(PostError::Boundary),

@@ -151,7 +151,7 @@ impl FormFields {
             };
             let invalid = |what| PostError::InvalidField(name.to_owned(), what).s3_error();
             let value = HeaderValue::from_bytes(value.as_bytes())
-                .map_err(|_| invalid("its value cannot stand in a header"))?;
+                .map_err(|_| invalid("its value is not a valid header value"))?;
             let header = HeaderName::try_from(header)
                 .map_err(|_| invalid("its name cannot be that of a header"))?;
             // `acl` and `x-amz-acl` are two fields for one header.

@@ -1,9 +1,9 @@
 //! The file of a form: everything from its first byte to the next delimiter.
 //!
 //! The end is found by the delimiter, never by arithmetic alone, and where a length was announced
-//! to somebody else it has to agree. Then only the end of the form may follow the file.
-//! Where the length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as
-//! S3 ignores it: it becomes no content, and no field of it has a meaning.
+//! to somebody else it has to agree. Then only the end of the form may follow the file. Where the
+//! length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as S3
+//! ignores it: it becomes no content, and no field of it has a meaning.
 //!
 //! The only CR of a delimiter is its first byte. Therefore at most one incomplete delimiter is held
 //! back at the end of a slice, and its bytes are known: those of the delimiter.
@@ -52,7 +52,7 @@ impl FileBounds {
 #[derive(Debug)]
 pub struct FileDecoder {
     delimiter: Vec<u8>,
-    state: State,
+    state: FileState,
     received: u64,
     /// Exact length of the file, if it had to be announced before the end.
     length: Option<u64>,
@@ -60,7 +60,7 @@ pub struct FileDecoder {
 }
 
 #[derive(Debug)]
-enum State {
+enum FileState {
     /// Inside the file; this many bytes of a possible delimiter have arrived.
     Inside { matched: usize },
     /// So many bytes of [`CLOSING`] have come.
@@ -71,14 +71,14 @@ enum State {
 
 /// Result of one decoding step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct DecodedFile {
     /// Number of bytes of the input that were consumed.
     pub consumed: usize,
     /// Bytes of the file that this step produced.
     pub content: Content,
 }
 
-impl Step {
+impl DecodedFile {
     fn without_content(consumed: usize) -> Self {
         Self {
             consumed,
@@ -87,7 +87,7 @@ impl Step {
     }
 }
 
-/// Where bytes of the file stand.
+/// Location of the file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// A range of the input.
@@ -104,7 +104,7 @@ impl FileDecoder {
     pub fn new(boundary: &Boundary, length: Option<u64>, range: LengthRange) -> Self {
         Self {
             delimiter: boundary.delimiter().to_vec(),
-            state: State::Inside { matched: 0 },
+            state: FileState::Inside { matched: 0 },
             received: 0,
             length,
             range,
@@ -113,14 +113,14 @@ impl FileDecoder {
 
     /// Decodes a part of `input`, which must not be empty. A step may produce content without
     /// consuming any input.
-    pub fn decode(&mut self, input: &[u8]) -> Result<Step, PostError> {
+    pub fn decode(&mut self, input: &[u8]) -> Result<DecodedFile, PostError> {
         let step = match &mut self.state {
-            State::Inside { matched: 0 } => self.search(input),
-            &mut State::Inside { matched } => self.continue_match(input, matched),
-            &mut State::Closing { matched } => self.closing(input, matched)?,
-            State::Behind(rest) => {
+            FileState::Inside { matched: 0 } => self.search(input),
+            &mut FileState::Inside { matched } => self.continue_match(input, matched),
+            &mut FileState::Closing { matched } => self.closing(input, matched)?,
+            FileState::Behind(rest) => {
                 rest.pass_over(input)?;
-                Step::without_content(input.len())
+                DecodedFile::without_content(input.len())
             }
         };
         self.received += match &step.content {
@@ -140,9 +140,9 @@ impl FileDecoder {
     /// or not within the policy's range.
     pub fn finish(&self) -> Result<(), PostError> {
         let is_complete = match &self.state {
-            State::Inside { .. } => false,
-            State::Closing { matched } => [2, 4].contains(matched),
-            State::Behind(rest) => rest.is_complete(),
+            FileState::Inside { .. } => false,
+            FileState::Closing { matched } => [2, 4].contains(matched),
+            FileState::Behind(rest) => rest.is_complete(),
         };
         if !is_complete {
             return Err(PostError::Malformed("it ends before its closing delimiter"));
@@ -153,10 +153,10 @@ impl FileDecoder {
         self.range.check(self.received)
     }
 
-    fn search(&mut self, input: &[u8]) -> Step {
+    fn search(&mut self, input: &[u8]) -> DecodedFile {
         if let Some(at) = memmem::find(input, &self.delimiter) {
             self.state = self.behind_delimiter();
-            return Step {
+            return DecodedFile {
                 consumed: at + self.delimiter.len(),
                 content: Content::Input(0..at),
             };
@@ -168,23 +168,23 @@ impl FileDecoder {
             .map(|at| tail + at)
             .filter(|&at| self.delimiter.starts_with(&input[at..]));
         let end = candidate.unwrap_or(input.len());
-        self.state = State::Inside {
+        self.state = FileState::Inside {
             matched: input.len() - end,
         };
-        Step {
+        DecodedFile {
             consumed: input.len(),
             content: Content::Input(0..end),
         }
     }
 
-    fn behind_delimiter(&self) -> State {
+    fn behind_delimiter(&self) -> FileState {
         match self.length {
-            Some(_) => State::Closing { matched: 0 },
-            None => State::Behind(Rest::new(&self.delimiter)),
+            Some(_) => FileState::Closing { matched: 0 },
+            None => FileState::Behind(Rest::new(&self.delimiter)),
         }
     }
 
-    fn continue_match(&mut self, input: &[u8], matched: usize) -> Step {
+    fn continue_match(&mut self, input: &[u8], matched: usize) -> DecodedFile {
         let wanted = &self.delimiter[matched..];
         let common = wanted
             .iter()
@@ -195,42 +195,42 @@ impl FileDecoder {
             self.state = self.behind_delimiter();
             Content::Input(0..0)
         } else if common == input.len() {
-            self.state = State::Inside {
+            self.state = FileState::Inside {
                 matched: matched + common,
             };
             Content::Input(0..0)
         } else {
             // Not a delimiter after all: hand out its bytes first. The input was consumed only as
             // far as it matched, so a CR after that starts a new search.
-            self.state = State::Inside { matched: 0 };
+            self.state = FileState::Inside { matched: 0 };
             Content::HeldBack(self.delimiter[..matched + common].to_vec())
         };
-        Step {
+        DecodedFile {
             consumed: common,
             content,
         }
     }
 
-    fn closing(&mut self, input: &[u8], matched: usize) -> Result<Step, PostError> {
+    fn closing(&mut self, input: &[u8], matched: usize) -> Result<DecodedFile, PostError> {
         let wanted = &CLOSING[matched..];
         let count = input.len().min(wanted.len());
         // Compare as much as has arrived, and refuse any byte after the end.
         if input[..count] != wanted[..count] || input.len() > wanted.len() {
             return Err(PostError::NumberOfFiles(
-                "the file of a form of this size must be its last field, with nothing behind it, and \
+                "the file of a form of this size must be its last field, with nothing after it, and \
                  must not contain the form's boundary",
             ));
         }
-        self.state = State::Closing {
+        self.state = FileState::Closing {
             matched: matched + count,
         };
-        Ok(Step::without_content(count))
+        Ok(DecodedFile::without_content(count))
     }
 }
 
 fn wrong_end() -> PostError {
     PostError::Malformed(
-        "its closing delimiter is not where Content-Length says; behind a large file it must be \
+        "its closing delimiter is not where Content-Length says; after a large file it must be \
          followed by one CR LF and nothing else",
     )
 }

@@ -28,12 +28,12 @@ pub struct FormParser {
     buffer: Vec<u8>,
     /// Offset in `buffer` of the first byte that is not parsed yet.
     at: usize,
-    state: State,
+    state: FormState,
     fields: FormFields,
 }
 
 /// Next part of the form.
-enum State {
+enum FormState {
     /// The first delimiter.
     Start,
     /// The two bytes after a delimiter.
@@ -63,7 +63,7 @@ impl FormParser {
             boundary,
             buffer: VIRTUAL_LINE_BREAK.to_vec(),
             at: 0,
-            state: State::Start,
+            state: FormState::Start,
             fields: FormFields::default(),
         }
     }
@@ -82,8 +82,8 @@ impl FormParser {
         }
         if input.len() >= room {
             return Err(match self.state {
-                State::Start => self.end(),
-                State::BehindDelimiter | State::Header | State::Value(_) => {
+                FormState::Start => self.end(),
+                FormState::BehindDelimiter | FormState::Header | FormState::Value(_) => {
                     PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS)
                 }
             });
@@ -95,8 +95,8 @@ impl FormParser {
     #[must_use]
     pub fn end(&self) -> PostError {
         PostError::Malformed(match self.state {
-            State::Start => "it does not have the delimiter that Content-Type names",
-            State::BehindDelimiter | State::Header | State::Value(_) => {
+            FormState::Start => "it does not have the delimiter that Content-Type names",
+            FormState::BehindDelimiter | FormState::Header | FormState::Value(_) => {
                 "it ends before its closing delimiter"
             }
         })
@@ -104,11 +104,11 @@ impl FormParser {
 
     fn step(&mut self) -> Result<Option<Progress>, PostError> {
         // Every step sets the next state, unless it fails: the parser is not used after an error.
-        match std::mem::replace(&mut self.state, State::Start) {
-            State::Start => Ok(self.first_delimiter()),
-            State::BehindDelimiter => self.behind_delimiter(),
-            State::Header => self.header(),
-            State::Value(name) => self.value(name),
+        match std::mem::replace(&mut self.state, FormState::Start) {
+            FormState::Start => Ok(self.first_delimiter()),
+            FormState::BehindDelimiter => self.behind_delimiter(),
+            FormState::Header => self.header(),
+            FormState::Value(name) => self.value(name),
         }
     }
 
@@ -116,13 +116,13 @@ impl FormParser {
     fn first_delimiter(&mut self) -> Option<Progress> {
         let delimiter = self.boundary.delimiter();
         let Some(length) = memmem::find(&self.buffer[self.at..], delimiter) else {
-            // Nothing is looked at twice but what may be the beginning of the delimiter.
+            // Only a possible beginning of the delimiter is scanned twice.
             let beginning = self.buffer.len().saturating_sub(delimiter.len() - 1);
             self.at = self.at.max(beginning);
             return None;
         };
         self.at += length + delimiter.len();
-        self.state = State::BehindDelimiter;
+        self.state = FormState::BehindDelimiter;
         Some(Progress::More)
     }
 
@@ -131,14 +131,14 @@ impl FormParser {
         match self.buffer[self.at..] {
             [b'\r', b'\n', ..] => {
                 self.at += 2;
-                self.state = State::Header;
+                self.state = FormState::Header;
                 Ok(Some(Progress::More))
             }
             [b'-', b'-', ..] => Err(PostError::NumberOfFiles(
                 "the form has no field named 'file'",
             )),
             [] | [b'\r' | b'-'] => {
-                self.state = State::BehindDelimiter;
+                self.state = FormState::BehindDelimiter;
                 Ok(None)
             }
             [_, ..] => Err(PostError::Malformed("a delimiter must end its line")),
@@ -148,7 +148,7 @@ impl FormParser {
     fn header(&mut self) -> Result<Option<Progress>, PostError> {
         let rest = &self.buffer[self.at..];
         let Some(length) = memmem::find(rest, b"\r\n\r\n") else {
-            self.state = State::Header;
+            self.state = FormState::Header;
             return Ok(None);
         };
         let header = PartHeader::parse(&rest[..length])?;
@@ -160,7 +160,7 @@ impl FormParser {
                 length: self.at - VIRTUAL_LINE_BREAK.len(),
             })));
         }
-        self.state = State::Value(header.name);
+        self.state = FormState::Value(header.name);
         Ok(Some(Progress::More))
     }
 
@@ -168,14 +168,14 @@ impl FormParser {
         let delimiter = self.boundary.delimiter();
         let rest = &self.buffer[self.at..];
         let Some(length) = memmem::find(rest, delimiter) else {
-            self.state = State::Value(name);
+            self.state = FormState::Value(name);
             return Ok(None);
         };
         let value = std::str::from_utf8(&rest[..length])
             .map_err(|_| PostError::Malformed("the value of every field must be UTF-8"))?
             .to_owned();
         self.at += length + delimiter.len();
-        self.state = State::BehindDelimiter;
+        self.state = FormState::BehindDelimiter;
         // Bounds the quadratic search for duplicates in `add`.
         if self.fields.len() == MAX_FIELDS {
             return Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));

@@ -95,7 +95,7 @@ impl LengthRange {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct PolicyDocument {
     expiration: String,
     conditions: Vec<Condition>,
 }
@@ -108,7 +108,7 @@ impl Policy {
         let json = STANDARD
             .decode(text)
             .map_err(|_| invalid("the field 'policy' must be Base64"))?;
-        let document: Document = serde_json::from_slice(&json)
+        let document: PolicyDocument = serde_json::from_slice(&json)
             .map_err(|error| PostError::PolicyDocument(error.to_string()))?;
         let expiration = Some(document.expiration.as_str())
             // Other offsets are valid RFC 3339, but S3 accepts UTC only.

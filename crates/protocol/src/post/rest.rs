@@ -18,13 +18,13 @@ const END_OF_HEADER: &[u8] = b"\r\n\r\n";
 #[derive(Debug)]
 pub(super) struct Rest {
     delimiter: Vec<u8>,
-    state: State,
-    /// The end of what came, as far as the state needs it.
+    state: FieldsState,
+    /// The last bytes received, as far as the state needs them.
     seen: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum FieldsState {
     /// Of the line of a delimiter.
     Delimiter,
     Header,
@@ -39,7 +39,7 @@ impl Rest {
     pub(super) fn new(delimiter: &[u8]) -> Self {
         Self {
             delimiter: delimiter.to_vec(),
-            state: State::Delimiter,
+            state: FieldsState::Delimiter,
             seen: Vec::new(),
         }
     }
@@ -48,11 +48,11 @@ impl Rest {
     pub(super) fn pass_over(&mut self, mut input: &[u8]) -> Result<(), PostError> {
         while !input.is_empty() {
             let consumed = match self.state {
-                State::Delimiter => self.delimiter_line(input[0])?,
-                State::Header => self.header(input)?,
-                State::Value => self.value(input),
-                State::Closing => self.closing_line(input[0])?,
-                State::Epilogue => input.len(),
+                FieldsState::Delimiter => self.delimiter_line(input[0])?,
+                FieldsState::Header => self.header(input)?,
+                FieldsState::Value => self.value(input),
+                FieldsState::Closing => self.closing_line(input[0])?,
+                FieldsState::Epilogue => input.len(),
             };
             input = &input[consumed..];
         }
@@ -62,12 +62,12 @@ impl Rest {
     /// Whether the form may end here.
     pub(super) fn is_complete(&self) -> bool {
         match self.state {
-            State::Closing | State::Epilogue => true,
-            State::Delimiter | State::Header | State::Value => false,
+            FieldsState::Closing | FieldsState::Epilogue => true,
+            FieldsState::Delimiter | FieldsState::Header | FieldsState::Value => false,
         }
     }
 
-    fn enter(&mut self, state: State) {
+    fn enter(&mut self, state: FieldsState) {
         self.state = state;
         self.seen.clear();
     }
@@ -75,8 +75,8 @@ impl Rest {
     /// Two hyphens, or blanks and a line break (RFC 2046: "transport padding").
     fn delimiter_line(&mut self, byte: u8) -> Result<usize, PostError> {
         match (self.seen.as_slice(), byte) {
-            ([b'-'], b'-') => self.enter(State::Closing),
-            ([b'\r'], b'\n') => self.enter(State::Header),
+            ([b'-'], b'-') => self.enter(FieldsState::Closing),
+            ([b'\r'], b'\n') => self.enter(FieldsState::Header),
             ([b' '], b' ' | b'\t') => {}
             ([], b' ' | b'\t') => self.seen.push(b' '),
             ([], b'-') => self.seen.push(byte),
@@ -89,7 +89,7 @@ impl Rest {
     fn closing_line(&mut self, byte: u8) -> Result<usize, PostError> {
         match byte {
             b' ' | b'\t' => {}
-            b'\r' | b'\n' => self.enter(State::Epilogue),
+            b'\r' | b'\n' => self.enter(FieldsState::Epilogue),
             _ => return Err(PostError::Malformed("a delimiter must end its line")),
         }
         Ok(1)
@@ -111,7 +111,7 @@ impl Rest {
             return Err(PostError::NumberOfFiles("the form has a second file"));
         }
         let consumed = from + at + END_OF_HEADER.len() - before;
-        self.enter(State::Value);
+        self.enter(FieldsState::Value);
         Ok(consumed)
     }
 
@@ -120,7 +120,7 @@ impl Rest {
         self.seen.extend_from_slice(input);
         if let Some(at) = memmem::find(&self.seen, &self.delimiter) {
             let consumed = at + self.delimiter.len() - before;
-            self.enter(State::Delimiter);
+            self.enter(FieldsState::Delimiter);
             return consumed;
         }
         let passed = self.seen.len().saturating_sub(self.delimiter.len() - 1);

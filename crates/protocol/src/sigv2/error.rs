@@ -1,4 +1,4 @@
-//! Why a Version 2 signature was refused, and what S3 answers to it.
+//! Reasons for refusing a Version 2 signature, and S3's response to each.
 //!
 //! Every variant is the client's fault. None carries a signature, a token or a string to sign.
 
@@ -28,7 +28,7 @@ pub enum SigV2Error {
     /// A session token in the header and another in the query.
     #[error("x-amz-security-token stands both among the headers and in the query: send it once")]
     TwoTokens,
-    /// A parameter that stands for a header and cannot be one.
+    /// A parameter that represents a header, and is not a valid one.
     #[error("the parameter {} cannot be a header", quoted(.0))]
     NoHeader(String),
     /// `aws-chunked` framing.

@@ -2,21 +2,21 @@
 //!
 //! [`parse`] finds a Version 2 signature in the `Authorization` header or the query;
 //! [`SignedRequest::verify`] decides, given the secret that belongs to the access key id, and
-//! [`SignedPolicy`] does the same for a form. As in [`sigv4`](crate::sigv4), path and query are those
-//! of the request line, byte for byte, and signatures are compared in constant time.
+//! [`SignedPolicy`] does the same for a form. As in [`sigv4`](crate::sigv4), path and query are
+//! those of the request line, byte for byte, and signatures are compared in constant time.
 //!
 //! Version 2 is weaker than Version 4, and the caller asks for an explicit permission: the MAC is
-//! HMAC-SHA1 under the secret itself, nothing in it vouches for the body but a `Content-MD5` that the
-//! client chose to send, and it covers neither `Host` nor most query parameters. This module makes
-//! up for the last point: a parameter outside the signature is accepted only if the request would
-//! grant at least as much without it ([`string_to_sign`]).
+//! HMAC-SHA1 under the secret itself, nothing in it vouches for the body but a `Content-MD5` that
+//! the client chose to send, and it covers neither `Host` nor most query parameters. This module
+//! makes up for the last point: a parameter outside the signature is accepted only if the request
+//! would grant at least as much without it ([`string_to_sign`]).
 //!
 //! Absent: signing, and `aws-chunked` bodies, which only Version 4 defines.
 
 use std::fmt;
 
 use http::header::{AUTHORIZATION, DATE};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, Method};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
@@ -33,16 +33,16 @@ pub use policy::SignedPolicy;
 use key::{Signature, SigningKey};
 use string_to_sign::Resources;
 
+use crate::headers::AMZ_DATE;
 use crate::name::BucketName;
+use crate::percent::Plus;
 use crate::query::Query;
-use crate::sigv4::authorization::{self, single};
-use crate::sigv4::canonical_request::{Plus, decode, pairs};
+use crate::sigv4::authorization::{self, trimmed};
+use crate::sigv4::canonical_request::{decode, pairs};
 use crate::sigv4::payload_mode;
 use crate::sigv4::timestamp::Timestamp;
 use crate::sigv4::verify::{CLOCK_SKEW, host};
 use crate::sigv4::{PayloadMode, SecretAccessKey, SigV4Error};
-
-const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
 /// The longest that a presigned request may live, as in Version 4.
 const LONGEST_LIFE: Duration = Duration::days(7);
@@ -85,7 +85,7 @@ pub fn parse(
     raw_query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Option<SignedRequest>, SigV2Error> {
-    let parameters = Parameters::collect(raw_query)?;
+    let parameters = QueryParameters::collect(raw_query)?;
     let in_header = header_parameters(headers);
     let mut request = match (in_header, parameters.is_signed()) {
         (None, false) => return Ok(None),
@@ -129,7 +129,7 @@ pub fn without_signature(query: Query) -> Query {
 
 /// The text after the scheme `AWS`.
 fn header_parameters(headers: &HeaderMap) -> Option<&str> {
-    let value = single(headers, &AUTHORIZATION).ok()??;
+    let value = trimmed(headers, &AUTHORIZATION).ok()??;
     let (scheme, parameters) = value.split_once([' ', '\t']).unwrap_or((value, ""));
     (scheme == "AWS").then(|| parameters.trim_ascii())
 }
@@ -155,7 +155,7 @@ impl Parameter {
 
 /// The query's authentication parameters, decoded.
 #[derive(Default)]
-struct Parameters {
+struct QueryParameters {
     access_key_id: Option<String>,
     signature: Option<String>,
     expires: Option<String>,
@@ -163,7 +163,7 @@ struct Parameters {
     has_version_4: bool,
 }
 
-impl Parameters {
+impl QueryParameters {
     fn collect(raw_query: Option<&str>) -> Result<Self, SigV2Error> {
         let mut parameters = Self::default();
         for (name, value) in pairs(raw_query) {
@@ -305,7 +305,7 @@ impl SignedRequest {
 
 /// `Date`, or an empty line where `x-amz-date` takes its place: that is signed among the headers.
 fn header_date(headers: &HeaderMap, now: OffsetDateTime) -> Result<&str, SigV2Error> {
-    let read = |name| single(headers, name).map_err(|()| SigV4Error::MissingDate);
+    let read = |name| trimmed(headers, name).map_err(|_| SigV4Error::MissingDate);
     let (text, line) = match (read(&AMZ_DATE)?, read(&DATE)?) {
         (Some(text), _) => (text, ""),
         (None, Some(text)) => (text, text),

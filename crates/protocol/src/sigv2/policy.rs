@@ -1,4 +1,4 @@
-//! The Version 2 signature of a browser's form: over its policy, as it stands in the field.
+//! The Version 2 signature of a browser's form: over its policy, as received in the field.
 
 use zeroize::Zeroizing;
 
@@ -63,7 +63,8 @@ impl SignedPolicy {
         self.session_token.as_ref().map(|token| token.as_str())
     }
 
-    /// Verifies the signature with the client's secret. Until when the form is good its policy says.
+    /// Verifies the signature with the client's secret. Until when the form is good its policy
+    /// says.
     pub fn verify(&self, secret: &SecretAccessKey) -> Result<(), SigV2Error> {
         let key = SigningKey::new(secret);
         let good = self

@@ -1,16 +1,17 @@
 //! The string to sign (Amazon S3 User Guide, "Signing and authenticating REST requests").
 //!
-//! Method, `Content-MD5`, `Content-Type` and date, a line each, then every `x-amz-*` header, then the
-//! resource. Headers in the query of a presigned request are signed as the headers that they stand
-//! for. The resource is the bucket of `Host`, the path, and those query parameters that Version 2
-//! signs; clients differ in how they spell it, so it comes in several spellings of one meaning.
+//! Method, `Content-MD5`, `Content-Type` and date, a line each, then every `x-amz-*` header, then
+//! the resource. Headers in the query of a presigned request are signed as the headers that they
+//! stand for. The resource is the bucket of `Host`, the path, and those query parameters that
+//! Version 2 signs; clients differ in how they spell it, so it comes in several spellings of one
+//! meaning.
 //!
 //! Invariant: every parameter that an operation knows is in the resource, but for [`LISTING`]. AWS
 //! documents a closed list of signed parameters ([`DOCUMENTED`]), and clients do not sign others; a
 //! request with one that means something is refused, since anybody on the way could have added it.
 //!
-//! Limit of the version: values are signed decoded, so `response-content-type=a%26versionId%3Db` and
-//! `response-content-type=a&versionId=b` have the same signature.
+//! Limit of the version: values are signed decoded, so `response-content-type=a%26versionId%3Db`
+//! and `response-content-type=a&versionId=b` have the same signature.
 
 use std::collections::BTreeMap;
 
@@ -19,11 +20,11 @@ use http::header::{CONTENT_TYPE, HeaderName};
 
 use super::RequestParts;
 use super::error::SigV2Error;
+use crate::headers::CONTENT_MD5;
 use crate::operation;
+use crate::percent::Plus;
 use crate::sigv4::SigV4Error;
-use crate::sigv4::canonical_request::{self, Plus, Spellings, decode, pairs};
-
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+use crate::sigv4::canonical_request::{self, Spellings, decode, pairs};
 
 /// Parameters that every client of Version 2 signs, besides `response-*`.
 const DOCUMENTED: &[&str] = &[
@@ -102,7 +103,7 @@ pub(super) fn head(request: RequestParts<'_>, date: &str) -> Result<Vec<u8>, Sig
     Ok(head)
 }
 
-/// Headers of AWS's by name, those among them that stand in the query. `CloudFront` adds
+/// AWS's headers by name, including those in the query. `CloudFront` adds
 /// `x-amz-cf-id` on the way.
 fn amz_headers(request: RequestParts<'_>) -> Result<BTreeMap<String, Vec<Vec<u8>>>, SigV2Error> {
     let mut found = BTreeMap::<String, Vec<Vec<u8>>>::new();

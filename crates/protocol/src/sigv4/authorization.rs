@@ -13,11 +13,10 @@ use super::payload_mode::{self, PayloadMode};
 use super::signing_key::Signature;
 use super::timestamp::Timestamp;
 use super::{SignedRequest, Validity};
+use crate::headers::{AMZ_DATE, SECURITY_TOKEN, UnclearHeader, single_text};
 
 /// Name of the algorithm in the header, the query and the string to sign.
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const AMZ_DATE: &str = "x-amz-date";
-const SECURITY_TOKEN: &str = "x-amz-security-token";
 
 const SHAPE: SigV4Error = SigV4Error::HeaderMalformed(
     "it must read AWS4-HMAC-SHA256 Credential=..., SignedHeaders=..., Signature=...",
@@ -25,7 +24,7 @@ const SHAPE: SigV4Error = SigV4Error::HeaderMalformed(
 
 /// Parses the authentication in a request's headers.
 pub(super) fn parse(headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
-    let parameters = Parameters::parse(algorithm_parameters(headers)?)?;
+    let parameters = HeaderParameters::parse(algorithm_parameters(headers)?)?;
     let credential =
         Credential::parse(parameters.credential).map_err(SigV4Error::HeaderMalformed)?;
     let timestamp = timestamp(headers)?;
@@ -55,8 +54,8 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
 
 /// Returns the parameters in `Authorization`, after `AWS4-HMAC-SHA256`.
 fn algorithm_parameters(headers: &HeaderMap) -> Result<&str, SigV4Error> {
-    let value = single(headers, &AUTHORIZATION)
-        .map_err(|()| SigV4Error::HeaderMalformed("it must be sent once, as ASCII text"))?
+    let value = trimmed(headers, &AUTHORIZATION)
+        .map_err(|_| SigV4Error::HeaderMalformed("it must be sent once, as ASCII text"))?
         .ok_or(SHAPE)?;
     let (scheme, parameters) = value.split_once([' ', '\t']).unwrap_or((value, ""));
     match scheme {
@@ -67,13 +66,13 @@ fn algorithm_parameters(headers: &HeaderMap) -> Result<&str, SigV4Error> {
     }
 }
 
-struct Parameters<'a> {
+struct HeaderParameters<'a> {
     credential: &'a str,
     signed_headers: &'a str,
     signature: &'a str,
 }
 
-impl<'a> Parameters<'a> {
+impl<'a> HeaderParameters<'a> {
     fn parse(text: &'a str) -> Result<Self, SigV4Error> {
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
         for parameter in text.split(',') {
@@ -120,7 +119,7 @@ pub(super) fn signed_headers(text: &str) -> Option<Vec<HeaderName>> {
 
 /// The client's session token, where one came in a header.
 pub(crate) fn session_token(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, SigV4Error> {
-    let token = single(headers, &HeaderName::from_static(SECURITY_TOKEN)).map_err(|()| {
+    let token = trimmed(headers, &SECURITY_TOKEN).map_err(|_| {
         SigV4Error::HeaderMalformed("x-amz-security-token must be sent once, as ASCII text")
     })?;
     Ok(token.map(|token| Zeroizing::new(token.to_owned())))
@@ -128,26 +127,20 @@ pub(crate) fn session_token(headers: &HeaderMap) -> Result<Option<Zeroizing<Stri
 
 /// Time of the request from `x-amz-date`, or else from `Date`.
 fn timestamp(headers: &HeaderMap) -> Result<Timestamp, SigV4Error> {
-    let amz_date = single(headers, &HeaderName::from_static(AMZ_DATE))
-        .map_err(|()| SigV4Error::MissingDate)?;
+    let amz_date = trimmed(headers, &AMZ_DATE).map_err(|_| SigV4Error::MissingDate)?;
     if let Some(text) = amz_date {
         return Timestamp::from_basic(text).ok_or(SigV4Error::MissingDate);
     }
-    single(headers, &DATE)
-        .map_err(|()| SigV4Error::MissingDate)?
+    trimmed(headers, &DATE)
+        .map_err(|_| SigV4Error::MissingDate)?
         .and_then(Timestamp::from_date_header)
         .ok_or(SigV4Error::MissingDate)
 }
 
-/// A header's value, trimmed; `Err` where it comes twice or is not visible ASCII.
-pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value
-            .to_str()
-            .map(|text| Some(text.trim_ascii()))
-            .map_err(|_| ()),
-        (Some(_), Some(_)) => Err(()),
-    }
+/// The only value of a header, trimmed.
+pub(crate) fn trimmed<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, UnclearHeader> {
+    Ok(single_text(headers, name)?.map(str::trim_ascii))
 }

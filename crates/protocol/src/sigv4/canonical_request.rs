@@ -1,14 +1,14 @@
 //! Canonical request and string to sign (S3 API Reference, "Authenticating Requests").
 //!
-//! S3 decodes a path once and encodes it once: nothing is normalised, a `+` in a path is a plus, one
-//! in a query is a space. Clients do not agree on which characters they escape, nor on whether they
-//! sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]: the
-//! canonical one, and the one that was sent. Both decode to the same bytes, so that a signature over
-//! either vouches for the same request. Headers differ in white space: AWS's SDKs for Java, JavaScript
-//! and Python take tabs for spaces, those for Go and Rust leave them alone, and Python, JavaScript and
-//! `MinIO`'s Go client collapse Unicode's white space too. They differ outside ASCII: Python sends Latin-1
-//! and signs UTF-8, as AWS reads it. A signature over any of these vouches for the value but for its
-//! white space.
+//! S3 decodes a path once and encodes it once: nothing is normalised, a `+` in a path is a plus,
+//! one in a query is a space. Clients do not agree on which characters they escape, nor on whether
+//! they sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]:
+//! the canonical one, and the one that was sent. Both decode to the same bytes, so that a signature
+//! over either vouches for the same request. Headers differ in white space: AWS's SDKs for Java,
+//! JavaScript and Python take tabs for spaces, those for Go and Rust leave them alone, and Python,
+//! JavaScript and `MinIO`'s Go client collapse Unicode's white space too. They differ outside
+//! ASCII: Python sends Latin-1 and signs UTF-8, as AWS reads it. A signature over any of these
+//! vouches for the value but for its white space.
 //!
 //! Not handled: removal of `..` and `//`, and double encoding, which all AWS services except S3
 //! use.
@@ -17,21 +17,8 @@ use aws_lc_rs::digest;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::error::SigV4Error;
-use super::hex;
-
-/// Meaning of a literal `+` in encoded text.
-#[derive(Clone, Copy)]
-pub(crate) enum Plus {
-    Literal,
-    Space,
-}
-
-/// Treatment of `/` in encoding.
-#[derive(Clone, Copy)]
-enum Slash {
-    Kept,
-    Encoded,
-}
+use crate::hex;
+use crate::percent::{self, Plus};
 
 /// The canonical spelling, followed by those that differ from it.
 pub(crate) struct Spellings<T>(Vec<T>);
@@ -56,7 +43,7 @@ impl<T: PartialEq> Spellings<T> {
 pub(crate) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
     let raw_path = if raw_path.is_empty() { "/" } else { raw_path };
     let decoded = decode(raw_path, Plus::Literal)?;
-    let canonical = encode(&decoded, Slash::Kept);
+    let canonical = percent::encode_path(&decoded);
     Ok(Spellings::new([canonical, raw_path.to_owned()]))
 }
 
@@ -71,8 +58,8 @@ pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings<String>, SigV4E
             continue;
         }
         canonical.push((
-            encode(&decoded_name, Slash::Encoded),
-            encode(&decode(value, Plus::Space)?, Slash::Encoded),
+            percent::encode_component(&decoded_name),
+            percent::encode_component(decode(value, Plus::Space)?),
         ));
         sent.push((name.to_owned(), value.to_owned()));
     }
@@ -193,43 +180,9 @@ pub(super) fn hash(method: &Method, path: &str, query: &str, header_part: &[u8])
     hex::encode(context.finish().as_ref())
 }
 
-/// Decodes percent escapes once.
+/// Decodes percent escapes once. Signatures cover bytes, which need not be UTF-8.
 pub(crate) fn decode(text: &str, plus: Plus) -> Result<Vec<u8>, SigV4Error> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match (byte, plus) {
-            (b'%', _) => {
-                let high = bytes.next().and_then(hex::digit);
-                let low = bytes.next().and_then(hex::digit);
-                match (high, low) {
-                    (Some(high), Some(low)) => high << 4 | low,
-                    (None, _) | (_, None) => return Err(SigV4Error::InvalidUri),
-                }
-            }
-            (b'+', Plus::Space) => b' ',
-            (other, Plus::Literal | Plus::Space) => other,
-        });
-    }
-    Ok(decoded)
-}
-
-/// Escapes every byte except RFC 3986's unreserved characters (section 2.3).
-fn encode(bytes: &[u8], slash: Slash) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let mut encoded = String::with_capacity(bytes.len() + bytes.len() / 4);
-    for &byte in bytes {
-        match (byte, slash) {
-            (b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~', _)
-            | (b'/', Slash::Kept) => encoded.push(char::from(byte)),
-            (_, Slash::Kept | Slash::Encoded) => {
-                encoded.push('%');
-                encoded.push(char::from(DIGITS[usize::from(byte >> 4)]));
-                encoded.push(char::from(DIGITS[usize::from(byte & 0x0f)]));
-            }
-        }
-    }
-    encoded
+    percent::decode_bytes(text, plus).map_err(|_| SigV4Error::InvalidUri)
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ pub(crate) mod authorization;
 pub(crate) mod canonical_request;
 mod credential_scope;
 mod error;
-pub(crate) mod hex;
 pub(crate) mod payload_mode;
 mod post_policy;
 mod presigned;
@@ -80,7 +79,7 @@ enum Validity {
 /// Parses the authentication of a request. `raw_query` is the query exactly as on the request line.
 pub fn parse(raw_query: Option<&str>, headers: &HeaderMap) -> Result<Authentication, SigV4Error> {
     // Both places are examined, so that a signature in the query cannot hide beside a header.
-    let query = presigned::Parameters::collect(raw_query)?;
+    let query = presigned::PresignedParameters::collect(raw_query)?;
     let in_query = query.is_version_4() || query.is_version_2();
     let signed = match (headers.contains_key(AUTHORIZATION), in_query) {
         (false, false) => return Ok(Authentication::Anonymous),

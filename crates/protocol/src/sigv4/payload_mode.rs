@@ -5,7 +5,7 @@
 use http::HeaderMap;
 
 use super::error::SigV4Error;
-use super::hex;
+use crate::hex;
 
 /// Name of the header, and of the query parameter that presigned requests may use instead.
 pub(crate) const CONTENT_SHA256: &str = "x-amz-content-sha256";

@@ -8,20 +8,21 @@ use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::authorization::{ALGORITHM, session_token, signed_headers};
-use super::canonical_request::{Plus, decode, pairs};
+use super::canonical_request::{decode, pairs};
 use super::credential_scope::Credential;
 use super::error::SigV4Error;
 use super::payload_mode::{self, PayloadMode};
 use super::signing_key::Signature;
 use super::timestamp::Timestamp;
 use super::{SignedRequest, Validity};
+use crate::percent::Plus;
 
 /// Maximum validity of a presigned request: seven days.
 const LONGEST_EXPIRY_SECONDS: u32 = 7 * 24 * 60 * 60;
 
 /// Authentication parameters of a query, decoded.
 #[derive(Default)]
-pub(super) struct Parameters {
+pub(super) struct PresignedParameters {
     algorithm: Option<String>,
     credential: Option<String>,
     date: Option<String>,
@@ -34,7 +35,7 @@ pub(super) struct Parameters {
     version_2_signature: Option<()>,
 }
 
-impl Parameters {
+impl PresignedParameters {
     /// Collects the parameters. A duplicate is always an error.
     pub(super) fn collect(raw_query: Option<&str>) -> Result<Self, SigV4Error> {
         let mut parameters = Self::default();

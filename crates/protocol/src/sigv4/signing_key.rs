@@ -8,7 +8,7 @@
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
-use super::hex;
+use crate::hex;
 
 /// A client's secret access key, wiped when dropped.
 pub struct SecretAccessKey(Zeroizing<String>);

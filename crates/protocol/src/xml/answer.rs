@@ -101,11 +101,3 @@ impl Markup {
 pub(super) fn declared(document: &str) -> String {
     format!("{DECLARATION}{document}")
 }
-
-/// Removes the quotes around an entity tag, if it has any.
-pub(super) fn unquoted(etag: &str) -> &str {
-    let etag = etag.trim();
-    etag.strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(etag)
-}

@@ -9,8 +9,7 @@ use http::HeaderMap;
 use super::answer::{Markup, declared};
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 use crate::error::{ErrorCode, S3Error};
-
-const HEADER: &str = "x-amz-object-attributes";
+use crate::headers::OBJECT_ATTRIBUTES;
 
 /// Attribute that a request may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,7 +58,7 @@ impl ObjectAttributes {
     /// a name is unknown or there is none.
     pub fn parse(headers: &HeaderMap) -> Result<Self, S3Error> {
         let mut wanted = Vec::new();
-        for value in headers.get_all(HEADER) {
+        for value in headers.get_all(OBJECT_ATTRIBUTES) {
             for name in value.as_bytes().split(|&byte| byte == b',') {
                 let name = name.trim_ascii();
                 // RFC 9110, section 5.6.1.2: recipients ignore empty list elements.

@@ -4,11 +4,12 @@
 //! since parts, ETags and checksums differ between the two sides. Existence and order of the parts
 //! are not checked here.
 
-use super::answer::{self, Markup, unquoted};
+use super::answer::{self, Markup};
 use super::document::{Document, XmlError};
 use super::stream::DocumentStream;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 use crate::error::{ErrorCode, S3Error};
+use crate::etag::{ETag, unquoted};
 use crate::quote::quoted;
 
 /// XML declaration at the start of a response. White space may follow while the work goes on, and
@@ -191,7 +192,7 @@ pub fn complete_request<'a>(parts: impl Iterator<Item = (u16, &'a str)>) -> Stri
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteResult {
     /// ETag of the object without quotes; `None` from servers that leave it empty.
-    pub etag: Option<String>,
+    pub etag: Option<ETag>,
     /// URL of the object at the backend.
     pub location: Option<String>,
 }
@@ -209,8 +210,8 @@ impl CompleteResult {
         let location = document.child_text(&document.root, "Location")?;
         Ok(Self {
             etag: etag
-                .map(|etag| unquoted(&etag).to_owned())
-                .filter(|etag| !etag.is_empty()),
+                .map(|etag| ETag::parse(&etag))
+                .filter(|etag| !etag.as_str().is_empty()),
             location: location
                 .map(|location| location.trim().to_owned())
                 .filter(|location| !location.is_empty()),

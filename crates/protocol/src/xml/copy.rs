@@ -4,16 +4,17 @@
 //! stored bytes and are not read. White space may precede the response, as in
 //! CompleteMultipartUpload, so each document is available with and without the declaration.
 
-use super::answer::{Markup, unquoted};
+use super::answer::Markup;
 use super::document::{Document, XmlError};
 use crate::checksum::ChecksumAlgorithm;
+use crate::etag::ETag;
 
 /// Parsed `CopyObjectResult` or `CopyPartResult` of a backend. Check for an error in its place with
 /// [`is_error`](super::error_document::is_error) first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyResult {
-    /// ETag of the copy without quotes.
-    pub etag: String,
+    /// ETag of the copy.
+    pub etag: ETag,
     /// Time of the copy as the backend wrote it.
     pub last_modified: Option<String>,
 }
@@ -31,8 +32,8 @@ impl CopyResult {
         let last_modified = document.child_text(&document.root, "LastModified")?;
         Ok(Self {
             etag: etag
-                .map(|etag| unquoted(&etag).to_owned())
-                .filter(|etag| !etag.is_empty())
+                .map(|etag| ETag::parse(&etag))
+                .filter(|etag| !etag.as_str().is_empty())
                 .ok_or_else(|| XmlError::schema("a copy's result must have an ETag"))?,
             last_modified: last_modified
                 .map(|time| time.trim().to_owned())
@@ -95,15 +96,15 @@ mod tests {
     #[test]
     fn an_answer_is_read_as_it_was_written() {
         let expected = CopyResult {
-            etag: "a<b&\"'-0".to_owned(),
+            etag: ETag::parse("a<b&\"'-0"),
             last_modified: Some(TIME.to_owned()),
         };
         let checksum = Some((ChecksumAlgorithm::Crc32, "y/Q5Jg=="));
         for answer in [
-            copy_object_document(&expected.etag, TIME, checksum, Some("FULL_OBJECT")),
-            copy_object_document(&expected.etag, TIME, None, None),
-            copy_part_document(&expected.etag, TIME, checksum),
-            copy_part_document(&expected.etag, TIME, None),
+            copy_object_document(expected.etag.as_str(), TIME, checksum, Some("FULL_OBJECT")),
+            copy_object_document(expected.etag.as_str(), TIME, None, None),
+            copy_part_document(expected.etag.as_str(), TIME, checksum),
+            copy_part_document(expected.etag.as_str(), TIME, None),
         ] {
             let read = CopyResult::parse(answer.as_bytes());
             assert_eq!(read.as_ref(), Ok(&expected), "{answer}");

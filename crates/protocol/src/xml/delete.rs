@@ -101,8 +101,8 @@ impl DeleteRequest {
         Ok(request)
     }
 
-    /// Writes a request for the backend with the objects from `first` on that `bytes` have room for, one
-    /// at the least. Returns where the next request begins.
+    /// Writes a request for the backend with the objects from `first` on that `bytes` have room
+    /// for, one at the least. Returns where the next request begins.
     #[must_use]
     pub fn render(&self, first: usize, bytes: usize) -> (String, usize) {
         let mut markup = format!("<Delete xmlns=\"{NAMESPACE}\">");

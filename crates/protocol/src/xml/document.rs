@@ -301,7 +301,7 @@ pub(super) fn body(bytes: &[u8]) -> Result<&str, XmlError> {
     }
     // No reference can represent NUL, so a document that quoted it could not be parsed.
     if text.contains('\0') {
-        return Err(XmlError::Syntax("a NUL stands in it".into()));
+        return Err(XmlError::Syntax("it contains NUL".into()));
     }
     Ok(text)
 }

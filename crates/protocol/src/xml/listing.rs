@@ -1,17 +1,19 @@
 //! Pages of ListObjects (both versions) and ListObjectVersions.
 //!
-//! [`ListPage::parse`] reads what the proxy decides by: keys, sizes, ETags, versions and common
-//! prefixes, decoded where the page says `encoding-type=url`. [`ListPage::render`] writes the page
-//! again with sizes and ETags exchanged and entries left out. Checksum elements are about stored
-//! bytes and always go, and so do names of metadata that the caller hides; KeyCount is corrected. Everything else is the backend's, byte for byte:
-//! `IsTruncated`, markers and tokens too, so a page may have fewer entries than its limit, or none.
+//! [`ListPage::parse`] reads keys, sizes, ETags, versions and common prefixes, decoded if the page
+//! has `encoding-type=url`. [`ListPage::render_with`] writes the page with other sizes and ETags
+//! and without hidden entries. Checksum elements describe stored bytes and are always removed, as
+//! is metadata that the caller hides; KeyCount is corrected. Everything else stays as the backend
+//! sent it, byte for byte, including `IsTruncated`, markers and tokens: a page may have fewer
+//! entries than its limit, or none.
 
 use std::borrow::Cow;
 
 use super::document::{Document, Edit, Element, XmlError, splice};
-use super::escape::escape;
+use super::page::{Encoding, checksum_removals, edit_page, encoding, is_truncated, required};
 use super::truth::truth;
-use crate::percent::{self, Plus};
+
+pub use super::page::{PageEdit, PrefixEdit};
 
 /// Kind of an entry in a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,17 +45,6 @@ pub struct ListEntry {
     pub is_latest: bool,
 }
 
-/// Edit of an element of the page itself, such as the marker for the next page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageEdit<'a> {
-    /// Sets the element to this key, in the page's encoding.
-    Key(&'a str),
-    /// Sets the element to this text.
-    Text(&'a str),
-    /// Removes the element.
-    Remove,
-}
-
 /// Edit of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryEdit {
@@ -68,15 +59,6 @@ pub enum EntryEdit {
         /// Size of the plaintext in bytes.
         size: u64,
     },
-}
-
-/// Edit of a common prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PrefixEdit {
-    /// Keeps the prefix.
-    Keep,
-    /// Removes the prefix.
-    Hide,
 }
 
 /// A parsed page of the backend.
@@ -140,10 +122,7 @@ impl<'text> ListPage<'text> {
     /// Whether the backend has more pages.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
-        matches!(
-            self.document.child_text(&self.document.root, "IsTruncated"),
-            Ok(Some(text)) if truth(&text) == Some(true)
-        )
+        is_truncated(&self.document)
     }
 
     /// Decoded key in an element of the page itself, such as `NextMarker`; `None` if it is absent
@@ -169,9 +148,8 @@ impl<'text> ListPage<'text> {
         self.render_with(edit_entry, edit_prefix, |_| false, &[])
     }
 
-    /// Writes the page again, with what the closures say about entries, common prefixes and names
-    /// of metadata (whether it is kept from the client), and other texts in elements of the page
-    /// itself.
+    /// Writes the page with edits: the closures return those of entries and common prefixes, and
+    /// whether metadata of a name is hidden; `page_edits` has those of elements of the page itself.
     pub fn render_with(
         &self,
         mut edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
@@ -197,7 +175,7 @@ impl<'text> ListPage<'text> {
                 }
             }
             shown += 1;
-            edits.extend(self.checksum_removals(element));
+            edits.extend(checksum_removals(&self.document, element));
             edits.extend(self.metadata_removals(element, &hides_metadata));
         }
         for (prefix, position) in self.common_prefixes.iter().zip(&self.prefix_positions) {
@@ -207,11 +185,7 @@ impl<'text> ListPage<'text> {
             }
         }
         edits.extend(self.replacement(&self.document.root, "KeyCount", &shown.to_string()));
-        edits.extend(
-            page_edits
-                .iter()
-                .filter_map(|(name, edit)| page_edit(&self.document, self.encoding, name, *edit)),
-        );
+        edits.extend(edit_page(&self.document, self.encoding, page_edits));
         splice(self.document.text, edits)
     }
 
@@ -220,8 +194,8 @@ impl<'text> ListPage<'text> {
         Some(self.document.replace_text(element, text))
     }
 
-    /// Of a listing with metadata, which is an extension: headers that are not the client's, and how
-    /// the stored bytes are spread over disks.
+    /// Of a listing with metadata, which is an extension: headers that are not the client's, and
+    /// how the stored bytes are spread over disks.
     fn metadata_removals<'e>(
         &'e self,
         entry: &'e Element,
@@ -234,37 +208,6 @@ impl<'text> ListPage<'text> {
             .chain(self.document.children(entry, "Internal"))
             .map(Edit::remove)
     }
-
-    fn checksum_removals(&self, entry: &Element) -> impl Iterator<Item = Edit> {
-        entry
-            .children
-            .iter()
-            .filter(|child| self.document.name(child).starts_with("Checksum"))
-            .map(Edit::remove)
-    }
-}
-
-/// Edit for an element of the page itself, which is added if it is absent.
-pub(super) fn page_edit(
-    document: &Document<'_>,
-    encoding: Encoding,
-    name: &str,
-    edit: PageEdit<'_>,
-) -> Option<Edit> {
-    let element = document.child(&document.root, name);
-    let text = match (edit, encoding) {
-        (PageEdit::Remove, _) => return element.map(Edit::remove),
-        (PageEdit::Key(key), Encoding::Url) => Cow::Owned(percent::encode_path(key)),
-        (PageEdit::Key(text), Encoding::Plain) | (PageEdit::Text(text), _) => Cow::Borrowed(text),
-    };
-    if let Some(element) = element {
-        return Some(document.replace_text(element, &text));
-    }
-    // In a page with a namespace prefix, an element without it would be in another namespace.
-    let prefix = document.prefix(&document.root);
-    let text = escape(&text);
-    let markup = format!("<{prefix}{name}>{text}</{prefix}{name}>");
-    Some(document.append_inside(&document.root, &markup))
 }
 
 fn entry_kind(name: &str) -> Option<EntryKind> {
@@ -273,35 +216,6 @@ fn entry_kind(name: &str) -> Option<EntryKind> {
         "Version" => Some(EntryKind::Version),
         "DeleteMarker" => Some(EntryKind::DeleteMarker),
         _ => None,
-    }
-}
-
-/// Encoding of keys and prefixes in a page.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Encoding {
-    Plain,
-    Url,
-}
-
-impl Encoding {
-    /// A key as it is. One that cannot have been encoded is taken for what it says: some servers
-    /// announce the encoding and leave common prefixes or markers out of it.
-    pub(super) fn decode(self, text: Cow<'_, str>) -> String {
-        match self {
-            Self::Plain => text.into_owned(),
-            Self::Url => percent::decode(&text, Plus::Space).unwrap_or_else(|_| text.into_owned()),
-        }
-    }
-}
-
-pub(super) fn encoding(document: &Document<'_>) -> Result<Encoding, XmlError> {
-    match document
-        .child_text(&document.root, "EncodingType")?
-        .as_deref()
-    {
-        None | Some("") => Ok(Encoding::Plain),
-        Some(name) if name.eq_ignore_ascii_case("url") => Ok(Encoding::Url),
-        Some(_) => Err(XmlError::schema("the EncodingType must be url")),
     }
 }
 
@@ -331,16 +245,6 @@ fn entry(
             .child_text(element, "IsLatest")?
             .is_some_and(|text| truth(&text) == Some(true)),
     })
-}
-
-pub(super) fn required<'text>(
-    document: &Document<'text>,
-    element: &Element,
-    name: &'static str,
-) -> Result<Cow<'text, str>, XmlError> {
-    document
-        .child_text(element, name)?
-        .ok_or_else(|| XmlError::schema(format!("an entry must have a {name}")))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod error_document;
 pub mod escape;
 pub mod initiate;
 pub mod listing;
+mod page;
 pub mod parts;
 pub mod post_response;
 pub mod restore;

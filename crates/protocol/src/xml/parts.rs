@@ -5,20 +5,21 @@
 //! page. If a server lists a replaced part twice, both entries are returned, and the caller decides
 //! which to use.
 
-use super::answer::{Markup, declared, unquoted};
+use super::answer::{Markup, declared};
 use super::complete::MAXIMUM_PARTS;
 use super::document::{Document, Element, XmlError};
-use super::listing::required;
+use super::page::required;
 use super::truth::truth;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
+use crate::etag::ETag;
 
 /// One part in a backend's page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPart {
     /// Part number, 1 to 10,000.
     pub number: u16,
-    /// ETag of the part without quotes.
-    pub etag: String,
+    /// ETag of the part.
+    pub etag: ETag,
     /// Stored size in bytes.
     pub size: u64,
     /// Time of the upload as the backend wrote it.
@@ -124,7 +125,7 @@ fn listed(document: &Document<'_>, element: &Element) -> Result<ListedPart, XmlE
     let size = required(document, element, "Size")?;
     Ok(ListedPart {
         number: number(required(document, element, "PartNumber")?.trim())?,
-        etag: unquoted(&required(document, element, "ETag")?).to_owned(),
+        etag: ETag::parse(&required(document, element, "ETag")?),
         size: size
             .trim()
             .parse()

@@ -64,7 +64,7 @@ impl<'text> DocumentStream<'text> {
                 }
                 Event::Start(_) | Event::Empty(_) => {
                     return Err(XmlError::schema(
-                        "an element stands where only text may stand",
+                        "an element in a place that takes only text",
                     ));
                 }
                 Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {
@@ -126,9 +126,7 @@ impl<'text> DocumentStream<'text> {
                     return Err(outside());
                 }
                 Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) | Event::Empty(_) => {
-                    return Err(XmlError::schema(
-                        "text stands where only elements may stand",
-                    ));
+                    return Err(XmlError::schema("text in a place that takes only elements"));
                 }
                 Event::Decl(_) | Event::DocType(_) | Event::PI(_) => {
                     return Err(XmlError::Declaration);

@@ -1,7 +1,7 @@
 //! Booleans, as lenient as servers of S3 read them.
 
-/// A boolean of XML's (`true`, `false`, `1`, `0`), in any case and with white space around it; `None` for
-/// anything else.
+/// Parses a boolean of XML (`true`, `false`, `1`, `0`) in any case, with white space around it;
+/// `None` for anything else.
 pub(super) fn truth(text: &str) -> Option<bool> {
     let text = text.trim();
     let is = |word: &str| text.eq_ignore_ascii_case(word);

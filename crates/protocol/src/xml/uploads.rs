@@ -2,13 +2,12 @@
 //!
 //! They are parsed and written like pages of objects: decisions depend on keys, upload IDs and
 //! common prefixes; entries can be hidden; and everything else stays as the backend sent it, byte
-//! for byte, including markers. Checksums in the backend's page describe stored bytes and are
-//! always removed; those of the upload itself can replace them.
+//! for byte, including markers. Checksums in the page describe stored bytes and are always removed.
 
-use super::document::{Document, Edit, Element, XmlError, splice};
-use super::listing::{Encoding, PageEdit, PrefixEdit, encoding, page_edit, required};
-use super::truth::truth;
-use crate::checksum::{ChecksumAlgorithm, ChecksumType};
+use super::document::{Document, Edit, XmlError, splice};
+use super::page::{
+    Encoding, PageEdit, PrefixEdit, checksum_removals, edit_page, encoding, is_truncated, required,
+};
 
 /// One upload in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +25,6 @@ pub struct ListedUpload {
 pub enum UploadEdit {
     /// Keeps the upload, without checksum elements.
     Keep,
-    /// Keeps the upload, with the checksum algorithm and type with which the client created it.
-    KeepWithChecksum(ChecksumAlgorithm, ChecksumType),
     /// Removes the upload.
     Hide,
 }
@@ -98,10 +95,7 @@ impl<'text> UploadsPage<'text> {
     /// Whether the backend has more pages.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
-        matches!(
-            self.document.child_text(&self.document.root, "IsTruncated"),
-            Ok(Some(text)) if truth(&text) == Some(true)
-        )
+        is_truncated(&self.document)
     }
 
     /// Decoded key at which the next page begins.
@@ -139,11 +133,7 @@ impl<'text> UploadsPage<'text> {
         for (upload, element) in self.uploads.iter().zip(elements) {
             match edit_upload(upload) {
                 UploadEdit::Hide => edits.push(Edit::remove(element)),
-                UploadEdit::Keep => edits.extend(self.checksum_removals(element)),
-                UploadEdit::KeepWithChecksum(algorithm, checksum_type) => {
-                    edits.extend(self.checksum_removals(element));
-                    edits.push(self.checksum_addition(element, algorithm, checksum_type));
-                }
+                UploadEdit::Keep => edits.extend(checksum_removals(&self.document, element)),
             }
         }
         let elements = self.document.children(root, "CommonPrefixes");
@@ -153,35 +143,8 @@ impl<'text> UploadsPage<'text> {
                 PrefixEdit::Hide => edits.push(Edit::remove(element)),
             }
         }
-        edits.extend(
-            page_edits
-                .iter()
-                .filter_map(|(name, edit)| page_edit(&self.document, self.encoding, name, *edit)),
-        );
+        edits.extend(edit_page(&self.document, self.encoding, page_edits));
         splice(self.document.text, edits)
-    }
-
-    fn checksum_removals(&self, upload: &Element) -> impl Iterator<Item = Edit> {
-        upload
-            .children
-            .iter()
-            .filter(|child| self.document.name(child).starts_with("Checksum"))
-            .map(Edit::remove)
-    }
-
-    fn checksum_addition(
-        &self,
-        upload: &Element,
-        algorithm: ChecksumAlgorithm,
-        checksum_type: ChecksumType,
-    ) -> Edit {
-        // In a page with a namespace prefix, elements without it would be in another namespace.
-        let prefix = self.document.prefix(upload);
-        let markup = format!(
-            "<{prefix}ChecksumAlgorithm>{algorithm}</{prefix}ChecksumAlgorithm>\
-             <{prefix}ChecksumType>{checksum_type}</{prefix}ChecksumType>"
-        );
-        self.document.append_inside(upload, &markup)
     }
 }
 

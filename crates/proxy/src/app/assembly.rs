@@ -27,15 +27,15 @@ use crate::config::resolved::{
     self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
     Listen, Pattern, Permission, Policy, Rule, SessionToken, Tls,
 };
-use crate::execute::Parts;
-use crate::execute::multipart::seldom::SeenBuckets;
-use crate::execute::patience::LongWork;
 use crate::health::ProbeHandler;
 use crate::keys::connect::connect;
 use crate::keys::keys_in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, DrainState, ServiceGeneration};
+use crate::objects::Store;
+use crate::operations::Services;
+use crate::operations::long_running::LongWork;
 use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
@@ -44,6 +44,7 @@ use crate::telemetry::audit::AuditLog;
 use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
 use crate::trusted_proxies::TrustedProxies;
+use crate::upload_state::periodic_sweep::SeenBuckets;
 
 /// State that outlives every configuration.
 pub(super) struct ProcessState {
@@ -136,7 +137,7 @@ pub(super) async fn generation(
         log: _,
         watch: _,
     } = config;
-    let parts = parts(
+    let services = services(
         (&backend, keys, rules, policy),
         (&listen, &sizes),
         lasting,
@@ -144,8 +145,9 @@ pub(super) async fn generation(
     )
     .await?;
     let own_rates = own_rates(&clients.authentication);
-    let authenticator = authenticator(clients.authentication, parts.backend.credentials()).await?;
-    let limits = connection_limits(&listen, &parts.patience);
+    let authenticator =
+        authenticator(clients.authentication, services.store.backend.credentials()).await?;
+    let limits = connection_limits(&listen, &services.patience);
     // Nothing fails from here on, so the requests in flight can be counted under the new limits.
     let throttle = match (before.same(&["limits", "clients"]), before) {
         (Some(service), _) => Arc::clone(&service.throttle),
@@ -164,7 +166,7 @@ pub(super) async fn generation(
         health: ProbeHandler::new(Arc::clone(&lasting.draining), Arc::clone(&lasting.panics)),
         panics: Arc::clone(&lasting.panics),
         trusted: Arc::clone(&trusted),
-        parts: Arc::new(parts),
+        services: Arc::new(services),
         lacks: backend.lacks,
         audit: sinks.audit.clone(),
         traces: sinks.traces.clone(),
@@ -178,8 +180,8 @@ pub(super) async fn generation(
     })
 }
 
-/// Builds the services that operations need, for work without clients.
-pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, StartError> {
+/// Builds the engine's store, for work without clients.
+pub(crate) async fn store_without_clients(config: Config) -> Result<Arc<Store>, StartError> {
     let Config {
         listen,
         backend,
@@ -191,38 +193,39 @@ pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, 
     } = config;
     let lasting = ProcessState::new(&limits);
     let storing = (&backend, keys, rules, policy);
-    let parts = parts(storing, (&listen, &limits), &lasting, Predecessor::None);
-    Ok(Arc::new(Box::pin(parts).await?))
+    let services = services(storing, (&listen, &limits), &lasting, Predecessor::None);
+    Ok(Box::pin(services).await?.store)
 }
 
-async fn parts(
+async fn services(
     (backend_config, keys, rules, policy): (&resolved::Backend, Keys, Vec<Rule>, Policy),
     (listen, limits): (&Listen, &Limits),
     lasting: &ProcessState,
     before: Predecessor<'_>,
-) -> Result<Parts, StartError> {
+) -> Result<Services, StartError> {
     let backend = match before.same(&["backend"]) {
-        Some(service) => service.parts.backend.clone(),
+        Some(service) => service.services.store.backend.clone(),
         None => backend(backend_config).await?,
     };
     let (dek_tag, zero_key) = (keys.dek_tag.clone(), keys.legacy_zero_key);
-    let (keyring, legacy_keys) = if let Some(Service { parts, .. }) = before.same(&["keys"]) {
-        (Arc::clone(&parts.keys), Arc::clone(&parts.legacy_keys))
+    let (keyring, legacy_keys) = if let Some(service) = before.same(&["keys"]) {
+        let store = &service.services.store;
+        (Arc::clone(&store.keys), Arc::clone(&store.legacy_keys))
     } else {
         let (keyring, legacy_keys) = keyring(keys).await?;
         if let Predecessor::Service(service, _) = before {
-            keyring.follow(&service.parts.keys);
-            refuse_idle_service(&keyring, &service.parts.keys).await?;
+            keyring.follow(&service.services.store.keys);
+            refuse_idle_service(&keyring, &service.services.store.keys).await?;
         }
         (keyring, legacy_keys)
     };
     let rules = Rules::new(rules, &policy, zero_key, &keyring)?;
     // What was learnt under other settings may not hold under these.
     let caches = match before.same(&["backend", "keys", "policy", "rules"]) {
-        Some(service) => BackendCaches::of(&service.parts),
+        Some(service) => BackendCaches::of(&service.services),
         None => BackendCaches::empty(backend_config),
     };
-    Ok(Parts {
+    let store = Store {
         backend,
         rules,
         keys: keyring,
@@ -231,23 +234,25 @@ async fn parts(
         policy,
         pool: Arc::clone(&lasting.pool),
         budget: Arc::clone(&lasting.budget),
-        lookups: caches.lookups,
-        uploads: caches.uploads,
-        attempts: caches.attempts,
-        client_scheme: match &listen.tls {
-            Tls::Off => Scheme::HTTP,
-            Tls::Files { .. } => Scheme::HTTPS,
-        },
         layouts: caches.layouts,
         verified: caches.verified,
         tag_keeping: caches.tag_keeping,
+        held_body_bytes: limits.held_body_bytes as u64,
+    };
+    Ok(Services {
+        store: Arc::new(store),
+        uploads: caches.uploads,
+        lookups: caches.lookups,
         sub_resources: caches.sub_resources,
         versions: caches.versions,
         page_rules: caches.page_rules,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
-        held_body_bytes: limits.held_body_bytes as u64,
+        client_scheme: match &listen.tls {
+            Tls::Off => Scheme::HTTP,
+            Tls::Files { .. } => Scheme::HTTPS,
+        },
         put_body_bytes: limits.put_body_bytes,
         patience: PaceLimits {
             silence: listen.body_timeout,

@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use crate::config::resolved;
-use crate::execute::Parts;
-use crate::execute::copy::tags::TagKeeping;
-use crate::execute::cors::PageRules;
-use crate::execute::layouts::LayoutCache;
-use crate::execute::lookup::LookupCache;
-use crate::execute::multipart::attempts::Attempts;
-use crate::execute::multipart::state::UploadCache;
-use crate::execute::sub_resource::KnownSubResources;
-use crate::execute::verified::VerifiedCache;
-use crate::execute::versions::VersionSupport;
+use crate::objects::layout_cache::LayoutCache;
+use crate::objects::tags::TagKeeping;
+use crate::objects::verification_cache::VerifiedCache;
+use crate::operations::Services;
+use crate::operations::cors_rules::PageRules;
+use crate::operations::listed_objects::LookupCache;
+use crate::operations::sub_resource_support::KnownSubResources;
+use crate::operations::version_support::VersionSupport;
+use crate::upload_state::UploadCaches;
 
 /// Caches about stored objects and the backend. They only save work.
 pub(super) struct BackendCaches {
     pub(super) lookups: Arc<LookupCache>,
-    pub(super) uploads: Arc<UploadCache>,
-    pub(super) attempts: Arc<Attempts>,
+    pub(super) uploads: UploadCaches,
     pub(super) layouts: Arc<LayoutCache>,
     pub(super) verified: Arc<VerifiedCache>,
     pub(super) tag_keeping: Arc<TagKeeping>,
@@ -32,8 +30,7 @@ impl BackendCaches {
     pub(super) fn empty(backend: &resolved::Backend) -> Self {
         Self {
             lookups: Arc::new(LookupCache::new()),
-            uploads: Arc::new(UploadCache::new()),
-            attempts: Arc::new(Attempts::new()),
+            uploads: UploadCaches::new(),
             layouts: Arc::new(LayoutCache::new()),
             verified: Arc::new(VerifiedCache::new()),
             tag_keeping: Arc::new(TagKeeping::default()),
@@ -44,17 +41,17 @@ impl BackendCaches {
     }
 
     /// Returns the caches of a running service.
-    pub(super) fn of(parts: &Parts) -> Self {
+    pub(super) fn of(services: &Services) -> Self {
+        let store = &services.store;
         Self {
-            lookups: Arc::clone(&parts.lookups),
-            uploads: Arc::clone(&parts.uploads),
-            attempts: Arc::clone(&parts.attempts),
-            layouts: Arc::clone(&parts.layouts),
-            verified: Arc::clone(&parts.verified),
-            tag_keeping: Arc::clone(&parts.tag_keeping),
-            sub_resources: Arc::clone(&parts.sub_resources),
-            versions: Arc::clone(&parts.versions),
-            page_rules: Arc::clone(&parts.page_rules),
+            lookups: Arc::clone(&services.lookups),
+            uploads: services.uploads.clone(),
+            layouts: Arc::clone(&store.layouts),
+            verified: Arc::clone(&store.verified),
+            tag_keeping: Arc::clone(&store.tag_keeping),
+            sub_resources: Arc::clone(&services.sub_resources),
+            versions: Arc::clone(&services.versions),
+            page_rules: Arc::clone(&services.page_rules),
         }
     }
 }

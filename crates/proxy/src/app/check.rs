@@ -72,8 +72,8 @@ fn leave_out_remote(config: &mut Config) -> Result<Option<String>, StartError> {
 
 /// Checks that the backend and the key services work.
 async fn ask(serving: &RunningService) -> Result<Vec<String>, StartError> {
-    let parts = serving.parts().borrow().clone();
-    let (access, keys) = tokio::join!(parts.backend.access(), parts.keys.readiness());
+    let store = serving.store().borrow().clone();
+    let (access, keys) = tokio::join!(store.backend.access(), store.keys.readiness());
     let mut failures = Vec::new();
     let mut notes = Vec::new();
     match access {

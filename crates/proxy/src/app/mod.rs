@@ -16,24 +16,24 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use self::announcement::announce;
-pub(crate) use self::assembly::{backend, parts_without_clients, rules};
-pub use self::reload::{Reload, Reloading};
-
 use self::running_service::RunningService;
 use crate::admin::Admin;
 use crate::backend::{AccessError, BackendError};
 use crate::config::resolved::Config;
-use crate::execute::multipart::seldom;
-use crate::execute::patience::LongWork;
 use crate::keys::KeyringError;
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, DrainOutcome, Server};
+use crate::operations::long_running::LongWork;
 use crate::service::Service;
 use crate::telemetry::audit::AuditError;
 use crate::telemetry::metrics::ExporterError;
 use crate::telemetry::metrics::exporter::Exporter;
 use crate::telemetry::traces::TracesError;
+use crate::upload_state::periodic_sweep;
+
+pub use self::announcement::announce;
+pub(crate) use self::assembly::{backend, rules, store_without_clients};
+pub use self::reload::{Reload, Reloading};
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +133,9 @@ impl App {
     /// Checks the backend in the background and logs the result. The backend need not be up yet.
     #[must_use]
     pub fn checking_the_backend(mut self) -> Self {
-        let parts = self.serving.parts();
+        let store = self.serving.store();
         self.background.spawn(async move {
-            let backend = parts.borrow().backend.clone();
+            let backend = store.borrow().backend.clone();
             match backend.readiness().await {
                 Ok(()) => {
                     tracing::info!("the backend is reachable and accepts the proxy's credential");
@@ -170,7 +170,11 @@ impl App {
         } = self;
         tracing::info!(%address, "serving");
         // These tasks are aborted with the set. The next sweep makes up for an aborted one.
-        background.spawn(seldom::sweep_now_and_then(serving.parts()));
+        let seen_buckets = Arc::clone(&serving.lasting().seen_buckets);
+        background.spawn(periodic_sweep::sweep_periodically(
+            serving.store(),
+            seen_buckets,
+        ));
         if let Some(certificate) = serving.certificate().cloned() {
             background.spawn(async move { certificate.follow().await });
         }

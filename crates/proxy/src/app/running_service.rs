@@ -15,17 +15,18 @@ use super::assembly::{self, Predecessor, ProcessState, RecordSinks};
 use crate::admin::ProbeSource;
 use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
-use crate::execute::Parts;
 use crate::listen::certificate::{Certificate, CertificateFiles};
 use crate::listen::tls::{self, CertificatePair};
 use crate::listen::{CurrentGeneration, ServiceGeneration};
+use crate::objects::Store;
+use crate::operations::Services;
 use crate::service::Service;
 use crate::telemetry::metrics;
 
 /// The active service.
 pub(super) struct RunningService {
     generation: watch::Sender<Arc<ServiceGeneration<Service>>>,
-    parts: watch::Sender<Arc<Parts>>,
+    store: watch::Sender<Arc<Store>>,
     certificate: Option<Arc<Certificate>>,
     lasting: ProcessState,
     sinks: RecordSinks,
@@ -38,12 +39,13 @@ impl RunningService {
         let sinks = RecordSinks::start(&config)?;
         let generation = assembly::generation(config, (&lasting, &sinks), Predecessor::None);
         let generation = Box::pin(generation).await?;
-        let parts = Arc::clone(&generation.service.parts);
-        begin_sealing(&parts, &lasting);
-        parts.keys.announce();
+        let services = &generation.service.services;
+        begin_sealing(services, &lasting);
+        let store = Arc::clone(&services.store);
+        store.keys.announce();
         Ok(Self {
             generation: watch::Sender::new(Arc::new(generation)),
-            parts: watch::Sender::new(parts),
+            store: watch::Sender::new(store),
             certificate: files.map(Certificate::load).transpose()?,
             lasting,
             sinks,
@@ -63,17 +65,17 @@ impl RunningService {
         let generation =
             assembly::generation(config, lasting, Predecessor::Service(&before, changes));
         let generation = Box::pin(generation).await?;
-        let parts = Arc::clone(&generation.service.parts);
-        let (old, new) = (before.parts.keys.active(), parts.keys.active());
+        let store = Arc::clone(&generation.service.services.store);
+        let (old, new) = (before.services.store.keys.active(), store.keys.active());
         if old.name() != new.name() {
             metrics::former_active_key(old.name());
-            parts.keys.announce();
+            store.keys.announce();
         }
         // Before the new service is published, so that its keys count as in use before any request
         // seals.
-        begin_sealing(&parts, &self.lasting);
+        begin_sealing(&generation.service.services, &self.lasting);
         self.generation.send_replace(Arc::new(generation));
-        self.parts.send_replace(parts);
+        self.store.send_replace(store);
         self.show(pair);
         Ok(())
     }
@@ -95,8 +97,8 @@ impl RunningService {
         self.generation.subscribe()
     }
 
-    pub(super) fn parts(&self) -> watch::Receiver<Arc<Parts>> {
-        self.parts.subscribe()
+    pub(super) fn store(&self) -> watch::Receiver<Arc<Store>> {
+        self.store.subscribe()
     }
 
     pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
@@ -127,11 +129,12 @@ impl ProbeSource for RunningService {
     }
 }
 
-/// Registers the keys of these parts as in use, until the last holder of the parts is gone.
-fn begin_sealing(parts: &Parts, lasting: &ProcessState) {
-    parts
+/// Registers the keys of these services as in use, until the last holder of the services is gone.
+fn begin_sealing(services: &Services, lasting: &ProcessState) {
+    let keys = services.store.rules.sealing_keys();
+    services
         .sealing
-        .get_or_init(|| lasting.keys_in_use.begin(parts.rules.sealing_keys()));
+        .get_or_init(|| lasting.keys_in_use.begin(keys));
 }
 
 /// Loads the current contents of the certificate's files.

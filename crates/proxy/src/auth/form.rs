@@ -3,7 +3,7 @@
 //! The request's head does not identify the sender. Until its fields have been read a form is an
 //! [`UnreadForm`]: unambiguous, addressed to a bucket, a PostObject, and no more. The signature is
 //! verified before the fields are used for anything else. The key is known only after the policy's
-//! `${filename}` has been replaced; [`crate::plan`] checks grants after that.
+//! `${filename}` has been replaced; [`crate::authorization`] checks grants after that.
 //!
 //! Invariant: the object's metadata comes from the fields alone. A header or a query parameter that
 //! would change it is refused, since no policy covers it.
@@ -16,6 +16,7 @@ use http::uri::Scheme;
 use s3proxy_protocol::address::{Address, AddressingStyle};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules;
+use s3proxy_protocol::headers;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::post::{
@@ -31,6 +32,7 @@ use super::{
     known_client,
 };
 use crate::record::RequestRecord;
+use crate::s3_request::UnparsedRequest;
 
 /// S3 headers that SDKs send with every request, and that do not affect an object.
 const HARMLESS: &[&str] = &[
@@ -98,15 +100,13 @@ impl UnreadForm {
             return not_implemented("A form has no parameters in its query.".to_owned());
         }
         let boundary = Boundary::from_headers(&parts.headers).map_err(refused)?;
-        let content_length = parts.headers.get(CONTENT_LENGTH);
-        let content_length = content_length
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .ok_or_else(|| {
-                S3Error::new(
-                    ErrorCode::MissingContentLength,
-                    "The length of the form must be announced: send Content-Length.",
-                )
-            })?;
+        let content_length = headers::parsed(&parts.headers, CONTENT_LENGTH);
+        let content_length = content_length.ok_or_else(|| {
+            S3Error::new(
+                ErrorCode::MissingContentLength,
+                "The length of the form must be announced: send Content-Length.",
+            )
+        })?;
         Ok(Self {
             parts,
             address,
@@ -139,7 +139,7 @@ impl Gate {
         first: Bytes,
         now: OffsetDateTime,
         record: &RequestRecord,
-    ) -> Result<(Authenticated, PostedForm), S3Error> {
+    ) -> Result<(Authenticated<UnparsedRequest>, PostedForm), S3Error> {
         let FormHead {
             mut fields,
             file_name,
@@ -167,10 +167,11 @@ impl Gate {
         };
         let mut headers = fields.headers()?;
         header_rules::remove_empty(&mut headers);
+        let query = Query::default();
+        let parameters = UnparsedRequest::new(Operation::PostObject, query, &headers)?;
         let request = Authenticated {
             method: form.parts.method,
             headers,
-            query: Query::default(),
             address: Address {
                 key: Some(key),
                 ..form.address
@@ -179,7 +180,7 @@ impl Gate {
             identity,
             // The policy signs the fields, not the file.
             payload: PayloadMode::Unsigned,
-            copy_source: None,
+            parameters,
         };
         Ok((request, posted))
     }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::client::legacy::{self, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use s3proxy_protocol::headers;
 use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 use tokio::time::{Instant, timeout_at};
 
@@ -121,8 +122,8 @@ impl Transport {
         match &outcome {
             Ok(AttemptResponse { head, .. }) => {
                 self.family.learn(&head.headers);
-                let id = head.headers.get("x-amz-request-id");
-                call.answered(head.status, id.and_then(|id| id.to_str().ok()));
+                let id = headers::text(&head.headers, headers::REQUEST_ID);
+                call.answered(head.status, id);
             }
             Err(failure) => call.failed(failure.error.kind()),
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
+use s3proxy_protocol::headers;
 use s3proxy_protocol::http_date;
 
 /// Smallest difference that counts.
@@ -87,7 +88,7 @@ impl BackendClock {
 
 /// Parses an HTTP date in its one current form (RFC 9110, 5.6.7) to seconds since 1970.
 pub(super) fn seconds_of(date: &HeaderValue) -> Option<i64> {
-    Some(http_date::parse(date.to_str().ok()?)?.unix_timestamp())
+    Some(http_date::parse(headers::value_text(date)?)?.unix_timestamp())
 }
 
 /// Converts a time to seconds since 1970; 0 for earlier times.

@@ -6,7 +6,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use http::header::SERVER;
 use http::{HeaderMap, Method, header};
+use s3proxy_protocol::headers;
 
 /// A family of S3 servers that needs special care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +47,13 @@ impl KnownFamily {
     }
 }
 
-fn recognised(headers: &HeaderMap) -> Option<Family> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let server = text("server").unwrap_or_default();
+fn recognised(response: &HeaderMap) -> Option<Family> {
+    let server = headers::text(response, SERVER).unwrap_or_default();
     if server.starts_with("MinIO") {
         Some(Family::Minio)
-    } else if server.starts_with("Ceph") || text("x-amz-request-id").is_some_and(is_of_ceph) {
+    } else if server.starts_with("Ceph")
+        || headers::text(response, headers::REQUEST_ID).is_some_and(is_of_ceph)
+    {
         Some(Family::Ceph)
     } else {
         None

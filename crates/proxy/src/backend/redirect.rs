@@ -11,6 +11,7 @@
 use http::header::{HeaderMap, LOCATION};
 use http::uri::Authority;
 use http::{StatusCode, Uri};
+use s3proxy_protocol::headers;
 
 use super::address::ServiceTarget;
 use super::error_body::element;
@@ -41,10 +42,7 @@ pub(super) fn target(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<ServiceTarget, String> {
-    let region = headers
-        .get("x-amz-bucket-region")
-        .and_then(|value| value.to_str().ok())
-        .filter(|region| is_region(region));
+    let region = headers::text(headers, headers::BUCKET_REGION).filter(|region| is_region(region));
     let mut target = match named_authority(from, headers, body)? {
         Some(authority) => inside_domain(from, bucket, &authority)?,
         None => regional(from, region),
@@ -74,7 +72,7 @@ pub(super) fn other_region(
         Some("AuthorizationHeaderMalformed") => element(body, "Region"),
         Some(_) => None,
         // A response to HEAD has only headers.
-        None => headers.get("x-amz-bucket-region")?.to_str().ok(),
+        None => headers::text(headers, headers::BUCKET_REGION),
     };
     let region = region.filter(|region| is_region(region) && *region != from.region)?;
     Some(ServiceTarget {

@@ -20,6 +20,7 @@ use http::header::{
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use md5::{Digest, Md5};
+use s3proxy_protocol::hex;
 
 use super::address::ServiceTarget;
 use super::error::{BackendError, BodyStreamError};
@@ -266,7 +267,7 @@ fn held(bytes: Bytes, headers: &mut HeaderMap) -> PreparedPayload {
         HeaderValue::from_str(&md5).expect("Base64 is visible ASCII"),
     );
     PreparedPayload::Held {
-        sha256: hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
+        sha256: hex::encode(digest::digest(&digest::SHA256, &bytes).as_ref()),
         bytes,
     }
 }
@@ -318,12 +319,4 @@ fn drop_own_headers(headers: &mut HeaderMap) {
     ] {
         headers.remove(name);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
 }

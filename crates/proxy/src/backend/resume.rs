@@ -15,6 +15,7 @@ use http::header::{
 };
 use http::{Method, StatusCode, response};
 use hyper::body::Incoming;
+use s3proxy_protocol::headers;
 
 use super::attempt::AttemptResponse;
 use super::client::BackendClient;
@@ -152,12 +153,12 @@ fn is_plain_get(request: &PreparedRequest) -> bool {
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers::parsed(headers, CONTENT_LENGTH)
 }
 
 /// Parses first, last and total of a `Content-Range` that contains all three.
 fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
-    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let text = headers::text(headers, CONTENT_RANGE)?;
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last, total) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand;
 use http::{HeaderMap, StatusCode, header};
+use s3proxy_protocol::headers;
 
 use super::clock;
 use super::request::PreparedRequest;
@@ -104,7 +105,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Duration {
     let Some(value) = headers.get(header::RETRY_AFTER) else {
         return Duration::ZERO;
     };
-    let seconds = value.to_str().ok().and_then(|text| text.parse().ok());
+    let seconds = headers::parsed(headers, header::RETRY_AFTER);
     let until = || {
         let date = clock::seconds_of(value)?;
         u64::try_from(date - clock::seconds_since_epoch(now)).ok()

@@ -16,11 +16,11 @@ use super::write_condition_probe::unsafe_writes;
 use super::write_options::Writers;
 use crate::app::StartError;
 use crate::backend::RequestBody;
-use crate::execute::copy::rewrap::Conditions;
-use crate::execute::multipart::bucket::{Bucket, Deletion};
-use crate::execute::{Outcome, Parts};
+use crate::failure::{Failure, Outcome};
+use crate::objects::Store;
+use crate::objects::rekey::Conditions;
 use crate::record::RequestId;
-use crate::respond::Failure;
+use crate::upload_state::bucket::{Bucket, Deletion};
 
 const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
@@ -41,7 +41,7 @@ enum CopyOutcome {
 /// Returns the conditions that the backend honours in each bucket. Refuses if a client's write
 /// could be lost.
 pub(super) async fn honoured(
-    parts: &Parts,
+    parts: &Store,
     buckets: BTreeSet<&str>,
     writers: Writers,
 ) -> Result<BTreeMap<String, Conditions>, StartError> {

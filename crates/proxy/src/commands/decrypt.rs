@@ -8,11 +8,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use super::command_run::CommandRun;
-use super::errand::Errand;
 use super::listing::{Item, ItemOrigin, VersionAge};
 use super::memory_gate::MemoryGate;
 use super::object_selection::{ObjectTarget, Selection};
@@ -23,11 +21,12 @@ use super::write_options::{RunMode, WriteOptions, Writers};
 use super::{CommandEnd, missing};
 use crate::app::StartError;
 use crate::config::resolved::Config;
-use crate::execute::copy::origin::unless_replaced;
-use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
-use crate::execute::{Outcome, Parts};
+use crate::failure::Outcome;
+use crate::objects::read::{self, Found};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::rewrite::{Condition, NewForm, Rewritten, rewrite};
+use crate::objects::stored::Form;
+use crate::objects::{self, OwnedCall};
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +87,7 @@ pub async fn decrypt(
 }
 
 struct Decrypter {
-    parts: Arc<Parts>,
+    parts: Arc<objects::Store>,
     gate: MemoryGate,
     options: DecryptOptions,
 }
@@ -104,7 +103,7 @@ struct DecryptResult {
 
 impl Work for Decrypter {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        let result = unless_replaced(|| self.decrypt(item)).await;
+        let result = retry_replaced(|| self.decrypt(item)).await;
         report_of(item, result, |result| {
             result.report(&self.options.destination)
         })
@@ -114,11 +113,11 @@ impl Work for Decrypter {
 impl Decrypter {
     async fn decrypt(&self, item: &Item) -> Outcome<DecryptResult> {
         let to = self.destination_of(item);
-        // The errand is about the target; the source is read under its own name.
-        let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
-        let job = errand.job();
-        let source = item.source_by_now();
-        let found = source::describe(&job, &source).await?;
+        let (name, target) = (item.name()?, to.name()?);
+        let owned = OwnedCall::by_operator(&self.parts);
+        let call = &owned.call();
+        let source = item.source_by_now(&name);
+        let found = read::describe(call, &source).await?;
         let mut result = DecryptResult {
             verdict: ObjectVerdict::Skipped("plaintext"),
             to,
@@ -136,8 +135,8 @@ impl Decrypter {
             RunMode::Apply => {
                 let condition = self.condition();
                 let _memory = self.gate.enter(&self.parts, &found).await;
-                let rewritten = rewrite(&job, &source, &found, NewForm::Plaintext, condition);
-                let rewritten = rewritten.await?;
+                let (target, form) = (target.current(), NewForm::Plaintext);
+                let rewritten = rewrite(call, target, &source, &found, form, condition).await?;
                 self.settle(item, &found, &rewritten).await?;
                 result.rewritten = Some(rewritten);
                 result.verdict = ObjectVerdict::Done("decrypted");
@@ -180,8 +179,9 @@ impl Decrypter {
     }
 
     async fn exists(&self, to: &Item) -> Outcome<bool> {
-        let errand = Errand::new(&self.parts, Operation::HeadObject, to)?;
-        match source::describe(&errand.job(), &to.source()).await {
+        let name = to.name()?;
+        let owned = OwnedCall::by_operator(&self.parts);
+        match read::describe(&owned.call(), &to.source(&name)).await {
             Ok(_) => Ok(true),
             Err(failure) if missing(&failure) => Ok(false),
             Err(failure) => Err(failure),

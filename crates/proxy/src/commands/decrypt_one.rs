@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
-use s3proxy_protocol::operation::Operation;
 
 use super::CommandEnd;
-use super::errand::Errand;
 use super::listing::{Item, ItemOrigin, VersionAge};
 use super::object_selection::ObjectTarget;
 use super::progress::{DoneCounts, ProgressDisplay, Total, Unit};
@@ -21,10 +19,10 @@ use super::stop_signals::StopSignals;
 use super::unfinished_file::{OutputError, UnfinishedFile};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
-use crate::execute::Job;
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
-use crate::respond::Failure;
+use crate::failure::Failure;
+use crate::objects::read::{self, Found, Source};
+use crate::objects::stored::Form;
+use crate::objects::{OwnedCall, StoreCall};
 
 /// Destination of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub async fn decrypt_one(
     version: Option<String>,
     output: DecryptOutput,
 ) -> Result<CommandEnd, StartError> {
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    let parts = app::store_without_clients(reading_everything(config)).await?;
     let mut stop = StopSignals::catch().map_err(StartError::Signal)?;
     let item = Item {
         bucket: object.bucket.clone(),
@@ -53,11 +51,15 @@ pub async fn decrypt_one(
     };
     let mut progress = WriteProgress::begin(&object.to_string(), &output);
     let work = async {
-        let errand = Errand::new(&parts, Operation::GetObject, &item).map_err(OutputError::from)?;
-        let (job, progress) = (errand.job(), &mut progress);
+        let name = item.name()?;
+        let source = item.source(&name);
+        let owned = OwnedCall::by_operator(&parts);
+        let (call, progress) = (owned.call(), &mut progress);
         match &output {
-            DecryptOutput::Standard => write(&job, &item, &mut io::stdout(), "-", progress).await,
-            DecryptOutput::File(path) => to_file(&job, &item, path, progress).await,
+            DecryptOutput::Standard => {
+                write(&call, &source, &mut io::stdout(), "-", progress).await
+            }
+            DecryptOutput::File(path) => to_file(&call, &source, path, progress).await,
         }
     };
     // If a signal wins, dropping the work removes the unfinished file.
@@ -146,21 +148,21 @@ impl WriteProgress {
 }
 
 async fn to_file(
-    job: &Job<'_>,
-    item: &Item,
+    call: &StoreCall<'_>,
+    source: &Source<'_>,
     path: &Path,
     progress: &mut WriteProgress,
 ) -> Result<Found, OutputError> {
     let mut file = UnfinishedFile::beside(path)?;
     let name = file.path.display().to_string();
-    let found = write(job, item, &mut file.file, &name, progress).await?;
+    let found = write(call, source, &mut file.file, &name, progress).await?;
     file.finish(path)?;
     Ok(found)
 }
 
 async fn write(
-    job: &Job<'_>,
-    item: &Item,
+    call: &StoreCall<'_>,
+    source: &Source<'_>,
     output: &mut (impl Write + Send),
     name: &str,
     progress: &mut WriteProgress,
@@ -169,9 +171,8 @@ async fn write(
         path: name.to_owned(),
         error,
     };
-    let source = item.source();
-    let found = source::describe(job, &source).await?;
-    let mut body = source::open(job, &source, &found, None).await?;
+    let found = read::describe(call, source).await?;
+    let mut body = read::open(call, source, &found, None).await?;
     progress.display.set_total(Total::Exactly(found.length.0));
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(Failure::from)?.into_data() {

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::report::{counted, shown};
+use crate::failure::Failure;
 use crate::keys::KeyError;
-use crate::respond::Failure;
 
 /// Number of failures per reason that are shown in full.
 const IN_FULL: u64 = 5;

@@ -15,6 +15,7 @@ use indicatif::HumanBytes;
 use s3proxy_envelope::header::{Envelope, Flags, Layout};
 use s3proxy_envelope::layout::{StoredLength, plaintext_length};
 use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
+use s3proxy_protocol::headers;
 use serde_json::{Map, Value, json};
 
 use super::CommandEnd;
@@ -30,10 +31,10 @@ use super::report::{
 use crate::app::{self, StartError};
 use crate::backend::Backend;
 use crate::config::resolved::{Config, DekTag};
-use crate::execute::Outcome;
-use crate::execute::multipart::bucket::{Bucket, parameter};
-use crate::execute::stored::{self, Form};
+use crate::failure::Outcome;
 use crate::keys::legacy::LegacyEnvelope;
+use crate::objects::stored::{self, Form};
+use crate::upload_state::bucket::{Bucket, parameter};
 
 /// Largest number of keys in the summary. Names are stored in objects, so anybody who can write to
 /// the bucket chooses them.
@@ -320,9 +321,7 @@ pub(super) fn older(headers: &HeaderMap, tag: &DekTag) -> (&'static str, bool) {
         Some(value) => ("intrinsec", Some(value)),
         None => ("constellation", headers.get(stored::CONSTELLATION_TAG)),
     };
-    let text = value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let text = value.and_then(headers::value_text).unwrap_or_default();
     (format, opens_under_zero_key(text))
 }
 

@@ -17,12 +17,12 @@ use s3proxy_envelope::multipart::{SealedUploadState, UploadName};
 use serde_json::{Value, json};
 
 use super::report::{counted, explained, shown};
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::multipart::evidence::named_upload;
-use crate::execute::multipart::staged::{folder_id, folders};
-use crate::execute::multipart::state::MAX_STATE_BYTES;
-use crate::execute::{Outcome, answer};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::call::read_bounded;
+use crate::upload_state::bucket::Bucket;
+use crate::upload_state::evidence::named_upload;
+use crate::upload_state::staged::{folder_id, folders};
+use crate::upload_state::state::MAX_STATE_BYTES;
 
 /// Number of states that are read concurrently.
 const STATES_AT_ONCE: usize = 8;
@@ -207,7 +207,7 @@ async fn read_state(bucket: &Bucket, id: &str, key: &str) -> Outcome<Option<Uplo
         Err(failure) if super::missing(&failure) => return Ok(None),
         Err(failure) => return Err(failure),
     };
-    let state = match answer::read_bounded(backed.body, MAX_STATE_BYTES).await {
+    let state = match read_bounded(backed.body, MAX_STATE_BYTES).await {
         Ok(bytes) => bytes,
         // Longer than any state: unreadable, which counts against the old key.
         Err(Failure::Unusable(_)) => Bytes::new(),

@@ -11,12 +11,9 @@ use tokio::sync::mpsc;
 use super::object_count::ObjectCounter;
 use super::object_selection::{Extent, ObjectTarget, VersionScope};
 use crate::effective_name::is_state_key;
-use crate::execute::Outcome;
-use crate::execute::course::{Course, check_entries};
-use crate::execute::multipart::bucket::{
-    Bucket, is_not_implemented, listing_query, not_s3, parameter,
-};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::listing_walk::{Course, check_entries};
+use crate::upload_state::bucket::{Bucket, is_not_implemented, listing_query, not_s3, parameter};
 
 /// Capacity of the queue: one page.
 pub(super) const QUEUE: usize = 1000;

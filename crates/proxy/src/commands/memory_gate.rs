@@ -10,9 +10,9 @@ use s3proxy_envelope::legacy::VerifiedBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
-use crate::execute::Parts;
-use crate::execute::source::Found;
-use crate::execute::stored::Form;
+use crate::objects;
+use crate::objects::read::Found;
+use crate::objects::stored::Form;
 
 const UNIT_BYTES: usize = 1024;
 
@@ -35,7 +35,11 @@ impl MemoryGate {
     }
 
     /// Waits for the memory of one object, in order of arrival and without a time limit.
-    pub(super) async fn enter(&self, parts: &Parts, found: &Found) -> OwnedSemaphorePermit {
+    pub(super) async fn enter(
+        &self,
+        parts: &objects::Store,
+        found: &Found,
+    ) -> OwnedSemaphorePermit {
         let units = needed_bytes(parts.held_body_bytes, found).div_ceil(UNIT_BYTES);
         // An object that needs more than everything gets everything.
         let units = u32::try_from(units.clamp(1, self.total)).unwrap_or(u32::MAX);

@@ -8,12 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use super::CommandEnd;
 use super::command_run::CommandRun;
-use super::errand::Errand;
 use super::inspect::older;
 use super::listing::{Item, VersionAge};
 use super::memory_gate::MemoryGate;
@@ -27,12 +25,12 @@ use super::rewriting::{self, ReplacedVersion, StoredAgain, is_versioned, settle_
 use super::write_options::{RunMode, WriteOptions, Writers};
 use crate::app::StartError;
 use crate::config::resolved::{Config, Encryption};
-use crate::execute::copy::origin::unless_replaced;
-use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
-use crate::execute::{Job, Outcome, Parts};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::rewrite::{Condition, NewForm, Rewritten, rewrite};
+use crate::objects::stored::Form;
+use crate::objects::{self, OwnedCall, StoreCall};
 
 /// Options of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +78,7 @@ pub async fn migrate(
 }
 
 struct Migrator {
-    parts: Arc<Parts>,
+    parts: Arc<objects::Store>,
     gate: MemoryGate,
     options: MigrateOptions,
     counts: Mutex<MigrationCounts>,
@@ -120,16 +118,18 @@ struct MigrateResult {
 
 impl Work for Migrator {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        let result = unless_replaced(|| self.migrate(item)).await;
+        let result = retry_replaced(|| self.migrate(item)).await;
         report_of(item, result, MigrateResult::report)
     }
 }
 
 impl Migrator {
     async fn migrate(&self, item: &Item) -> Outcome<MigrateResult> {
-        let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
-        let job = errand.job();
-        let found = source::describe(&job, &item.source_by_now()).await?;
+        let name = item.name()?;
+        let source = item.source_by_now(&name);
+        let owned = OwnedCall::by_operator(&self.parts);
+        let call = &owned.call();
+        let found = read::describe(call, &source).await?;
         self.counts().versions |= is_versioned(&found);
         let mut result = MigrateResult {
             verdict: ObjectVerdict::Skipped("v1-already"),
@@ -158,7 +158,7 @@ impl Migrator {
                 result.verdict = ObjectVerdict::Would("migrated");
             }
             RunMode::Apply => {
-                let rewritten = self.rewrite(&job, item, &found, before).await?;
+                let rewritten = self.rewrite(call, item, (&source, &found), before).await?;
                 result.verdict = ObjectVerdict::Done("migrated");
                 result.rewritten = Some(rewritten);
             }
@@ -169,19 +169,19 @@ impl Migrator {
     /// Rewrites the current version, and counts the remaining old one.
     async fn rewrite(
         &self,
-        job: &Job<'_>,
+        call: &StoreCall<'_>,
         item: &Item,
-        found: &Found,
+        (source, found): (&Source<'_>, &Found),
         before: FormerState,
     ) -> Outcome<Rewritten> {
         let condition = match self.options.write.writers {
             Writers::Possible => Condition::Unchanged,
             Writers::Stopped => Condition::InPlace,
         };
-        let source = item.source_by_now();
         // Keeps many concurrent objects from waiting for each other's memory, see `memory_gate`.
         let _memory = self.gate.enter(&self.parts, found).await;
-        let rewritten = match rewrite(job, &source, found, NewForm::Sealed, condition).await {
+        let (target, form) = (source.object, NewForm::Sealed);
+        let rewritten = match rewrite(call, target, source, found, form, condition).await {
             Ok(rewritten) => rewritten,
             // Not counted: the caller reads the object again.
             Err(Failure::Replaced) => return Err(Failure::Replaced),
@@ -289,7 +289,7 @@ impl MigrationCounts {
 const PLAINTEXT: &str = "plaintext";
 
 /// Returns the state before the migration; `None` for format v1.
-fn former_state(parts: &Parts, found: &Found) -> Option<FormerState> {
+fn former_state(parts: &objects::Store, found: &Found) -> Option<FormerState> {
     if let Form::Sealed(_) = found.form {
         return None;
     }

@@ -4,7 +4,7 @@
 //! one object. The rest is shared: the choice of objects ([`object_selection`], [`listing`]),
 //! concurrency and position ([`object_walk`], [`resume_point`]), output for people and scripts
 //! ([`report`], [`progress`]), and clean interruption ([`stop_signals`]). Like `app`, this module
-//! wires; the steps themselves are in `execute`.
+//! wires; the steps themselves are in the engine (`objects`, `upload_state`).
 //!
 //! Invariants: memory does not grow with the number of objects; an object is processed only while
 //! there is memory for it; results go to standard output and progress to standard error; an
@@ -18,11 +18,11 @@ mod command_run;
 mod copy_condition_probe;
 pub mod decrypt;
 pub mod decrypt_one;
-mod errand;
 mod failures;
 pub mod health;
 mod http_get;
 pub mod inspect;
+mod item_source;
 pub mod keygen;
 mod keys_in_use;
 mod listing;
@@ -51,7 +51,7 @@ pub use stop_signals::StopSignal;
 
 use http::StatusCode;
 
-use crate::respond::Failure;
+use crate::failure::Failure;
 
 /// Returns whether the object does not exist, or not any more.
 fn missing(failure: &Failure) -> bool {

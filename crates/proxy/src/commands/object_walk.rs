@@ -23,8 +23,9 @@ use super::report::{ObjectReport, Reporter, Resume, explained};
 use super::resume_point::{ObjectTicket, Repeats, ResumePoint};
 use super::stop_signals::{StopSignal, StopSignals};
 use crate::backend::Backend;
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::{Outcome, Parts};
+use crate::failure::Outcome;
+use crate::objects;
+use crate::upload_state::bucket::Bucket;
 
 /// Interval between two updates of the progress.
 const TICK: Duration = Duration::from_millis(200);
@@ -70,7 +71,7 @@ pub(crate) struct ListingBackend<'a> {
 }
 
 impl<'a> ListingBackend<'a> {
-    pub(crate) fn of(parts: &'a Parts) -> Self {
+    pub(crate) fn of(parts: &'a objects::Store) -> Self {
         Self {
             backend: &parts.backend,
             state_prefix: &parts.policy.state_prefix,

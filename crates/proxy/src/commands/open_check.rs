@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::listing::Item;
 use crate::app;
 use crate::config::resolved::{Config, Permission};
-use crate::execute::stored::Form;
+use crate::failure::Failure;
 use crate::keys::legacy::{ConstellationKek, LegacyKeyError, LegacyKeys};
 use crate::keys::{KeyError, Keyring, KeyringError, placeholders};
-use crate::respond::Failure;
+use crate::objects::stored::Form;
 use crate::rules::Rules;
 
 /// Check by the configured keys and rules.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3proxy_envelope::dek::{Binding, Dek};
 use s3proxy_envelope::header::{Envelope, PrivateMap};
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 use serde_json::Value;
 
 use self::body::{open_legacy, open_sealed};
@@ -23,10 +24,10 @@ use super::rewriting::reading_everything;
 use super::unfinished_file::{OutputError, UnfinishedFile, file_error};
 use crate::app::{StartError, rules};
 use crate::config::resolved::{ActiveKey, Config, DekTag, KeyBinding, SecretText};
-use crate::execute::stored::{self, Form};
+use crate::failure::Failure;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{KeyError, Keyring, placeholders};
-use crate::respond::Failure;
+use crate::objects::stored::{self, Form};
 use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
 
@@ -145,7 +146,12 @@ async fn run(keys: &RecoveryKeys, options: &RecoverOptions) -> Result<PrivateMap
     let place = keys.rules.place(&options.bucket, &options.key);
     match stored::form(&headers, &keys.dek_tag)? {
         Form::Sealed(envelope) => {
-            let binding = stored::binding(&envelope, &options.bucket, &options.key);
+            let binding = Binding::new(
+                envelope.layout,
+                envelope.flags,
+                BucketStr(&options.bucket),
+                KeyStr(&options.key),
+            );
             let dek = keys.keyring.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?;
             // Before the output file exists, so that a refused object leaves nothing behind.

@@ -13,12 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3proxy_envelope::header::Envelope;
-use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use self::key_report::KeyObservations;
 use super::command_run::{CommandRun, command_end};
-use super::errand::Errand;
 use super::inspect::older;
 use super::listing::{Item, VersionAge};
 use super::object_selection::Selection;
@@ -29,13 +27,12 @@ use super::write_options::{RunMode, WriteOptions};
 use super::{CommandEnd, copy_condition_probe, keys_in_use};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
-use crate::execute::copy::origin::unless_replaced;
-use crate::execute::copy::rewrap::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
-use crate::execute::new_object::Place;
-use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
-use crate::execute::{Outcome, Parts};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::read::{self, Found, Source};
+use crate::objects::rekey::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::stored::Form;
+use crate::objects::{self, ObjectRef, OwnedCall};
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +64,7 @@ pub async fn rewrap(
     format: Format,
     options: RewrapOptions,
 ) -> Result<CommandEnd, StartError> {
-    let parts = app::parts_without_clients(config).await?;
+    let parts = app::store_without_clients(config).await?;
     let conditions = match options.write.mode {
         RunMode::DryRun => BTreeMap::new(),
         RunMode::Apply => {
@@ -88,7 +85,7 @@ pub async fn rewrap(
 }
 
 struct Rewrapper {
-    parts: Arc<Parts>,
+    parts: Arc<objects::Store>,
     /// Conditions on copies that the backend honours, by bucket.
     conditions: BTreeMap<String, Conditions>,
     options: RewrapOptions,
@@ -107,7 +104,7 @@ struct RewrapResult {
 
 impl Work for Rewrapper {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        let result = unless_replaced(|| self.rewrap(item)).await;
+        let result = retry_replaced(|| self.rewrap(item)).await;
         let report = report_of(item, result, RewrapResult::report);
         if matches!(report.verdict, ObjectVerdict::Failed(_)) {
             self.observations().note_failure(item);
@@ -118,17 +115,18 @@ impl Work for Rewrapper {
 
 impl Rewrapper {
     async fn rewrap(&self, item: &Item) -> Outcome<RewrapResult> {
-        let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
-        let job = errand.job();
-        let found = source::describe(&job, &item.source_by_now()).await?;
-        let mut result = self.begin(item, &found);
+        let name = item.name()?;
+        let source = item.source_by_now(&name);
+        let owned = OwnedCall::by_operator(&self.parts);
+        let found = read::describe(&owned.call(), &source).await?;
+        let mut result = self.begin(item.age, source.object, &found);
         let Form::Sealed(envelope) = &found.form else {
             return Ok(result);
         };
         let key = &envelope.key_name;
         match &result.verdict {
             ObjectVerdict::Done(_) => {
-                let rewrapped = self.copy(item, &errand, &found, envelope).await;
+                let rewrapped = self.copy(item, &source, &found, envelope).await;
                 match &rewrapped {
                     // Another write came first; the caller reads the object again.
                     Ok(_) | Err(Failure::Replaced) => {}
@@ -146,22 +144,17 @@ impl Rewrapper {
 
     /// Notes the object's keys, and decides about it. The verdict is `Done` for an object that has
     /// to be rewrapped now.
-    fn begin(&self, item: &Item, found: &Found) -> RewrapResult {
-        let place = Place {
-            bucket: &item.bucket,
-            object_key: &item.key,
-        };
-        let storing = self.parts.rules.storing(place.bucket, place.object_key);
-        let to = storing.key.name().to_owned();
+    fn begin(&self, age: VersionAge, object: ObjectRef<'_>, found: &Found) -> RewrapResult {
+        let to = self.parts.storing(object).key.name().to_owned();
         // Also for objects that are skipped: their keys count in the summary.
         self.observe(found, &to);
         let (verdict, from) = match &found.form {
             Form::Plain => (ObjectVerdict::Skipped("plaintext"), None),
             Form::Legacy(_) => (ObjectVerdict::Skipped("older-format"), None),
             Form::Sealed(envelope) => {
-                let is_right = is_right(&self.parts, place, envelope);
+                let is_right = is_right(&self.parts, object, envelope);
                 let key = envelope.key_name.clone();
-                (self.verdict(item.age, is_right), Some(key))
+                (self.verdict(age, is_right), Some(key))
             }
         };
         RewrapResult {
@@ -192,14 +185,14 @@ impl Rewrapper {
     async fn copy(
         &self,
         item: &Item,
-        errand: &Errand,
+        source: &Source<'_>,
         found: &Found,
         envelope: &Envelope,
     ) -> Outcome<Rewrapped> {
         let conditions = self.conditions.get(&item.bucket).copied();
         let conditions = conditions.unwrap_or(Conditions::Source);
-        let (job, source) = (errand.job(), item.source_by_now());
-        let rewrapped = rewrap_object(&job, &source, found, envelope, conditions).await?;
+        let owned = OwnedCall::by_operator(&self.parts);
+        let rewrapped = rewrap_object(&owned.call(), source, found, envelope, conditions).await?;
         let (new, old) = (
             rewrapped.version.as_deref(),
             self.options.write.old_versions,

@@ -12,11 +12,12 @@ use super::write_condition_probe::conditions_must_count;
 use super::write_options::{OldVersions, RunMode, WriteOptions};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Encryption, Permission};
-use crate::execute::copy::rewrap::Rewrapped;
-use crate::execute::copy::rewrite::Rewritten;
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::source::Found;
-use crate::execute::{Outcome, Parts};
+use crate::failure::Outcome;
+use crate::objects::Store;
+use crate::objects::read::Found;
+use crate::objects::rekey::Rewrapped;
+use crate::objects::rewrite::Rewritten;
+use crate::upload_state::bucket::Bucket;
 
 /// Starts a command that reads objects and stores them again in `buckets`. Refuses if a client's
 /// write could be lost.
@@ -24,9 +25,9 @@ pub(super) async fn begin(
     config: Config,
     buckets: BTreeSet<&str>,
     options: WriteOptions,
-) -> Result<(Arc<Parts>, MemoryGate), StartError> {
+) -> Result<(Arc<Store>, MemoryGate), StartError> {
     let gate = MemoryGate::new(config.limits.body_memory_bytes);
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    let parts = app::store_without_clients(reading_everything(config)).await?;
     match options.mode {
         RunMode::DryRun => {}
         RunMode::Apply => conditions_must_count(&parts, buckets, options.writers).await?,
@@ -66,7 +67,7 @@ pub(super) enum ReplacedVersion {
 
 /// Deletes the replaced version, if that was requested.
 pub(super) async fn settle_replaced(
-    parts: &Parts,
+    parts: &Store,
     item: &Item,
     found: &Found,
     new_version: Option<&str>,

@@ -8,10 +8,10 @@ use super::object_walk::ticker;
 use super::progress::{DoneCounts, ProgressDisplay, Total, Unit};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, StateBucket};
-use crate::execute::Outcome;
-use crate::execute::multipart::sweep::{Found, Sweep, UploadBucket, list_buckets};
+use crate::failure::Outcome;
+use crate::upload_state::sweep::{Found, Sweep, UploadBucket, list_buckets};
 
-pub use crate::execute::multipart::sweep::{Mode, Nameless};
+pub use crate::upload_state::sweep::{Mode, Nameless};
 
 /// Options of the command.
 pub struct SweepOptions {
@@ -242,8 +242,8 @@ fn counted(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::execute::multipart::bucket::NotRemoved;
-    use crate::respond::Failure;
+    use crate::failure::Failure;
+    use crate::upload_state::bucket::NotRemoved;
 
     fn reported(found: Vec<Outcome<Found>>, mode: Mode) -> (Vec<String>, CommandEnd) {
         let mut lines = Vec::new();

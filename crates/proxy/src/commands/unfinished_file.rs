@@ -9,8 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::report::explained;
+use crate::failure::Failure;
 use crate::record::RequestId;
-use crate::respond::Failure;
 
 /// Why the object could not be written out.
 #[derive(Debug, thiserror::Error)]

@@ -6,14 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use s3proxy_protocol::operation::Operation;
 use serde_json::json;
-
-pub(crate) use crate::execute::verify::Depth;
 
 use super::CommandEnd;
 use super::command_run::CommandRun;
-use super::errand::Errand;
 use super::failures::remedy;
 use super::listing::Item;
 use super::object_selection::Selection;
@@ -24,11 +20,13 @@ use super::report::{
 };
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Permission};
-use crate::execute::source::{self, Found};
-use crate::execute::stored::{Form, permit_plain};
-use crate::execute::verify::{Verified, verify as verify_object};
-use crate::execute::{Outcome, Parts};
-use crate::respond::Failure;
+use crate::failure::{Failure, Outcome};
+use crate::objects::read::{self, Found};
+use crate::objects::stored::{Form, permit_plain};
+use crate::objects::verify::{Verified, verify as verify_object};
+use crate::objects::{self, OwnedCall};
+
+pub(crate) use crate::objects::verify::Depth;
 
 /// Number of attempts at an object that keeps being replaced.
 const ATTEMPTS: usize = 3;
@@ -49,7 +47,7 @@ pub async fn verify(
     format: Format,
     scope: VerifyScope,
 ) -> Result<CommandEnd, StartError> {
-    let parts = app::parts_without_clients(config).await?;
+    let parts = app::store_without_clients(config).await?;
     let store = ListingBackend::of(&parts);
     let verifier = Arc::new(Verifier {
         parts: Arc::clone(&parts),
@@ -72,7 +70,7 @@ pub async fn verify(
 }
 
 struct Verifier {
-    parts: Arc<Parts>,
+    parts: Arc<objects::Store>,
     depth: Depth,
     seen: SeenForms,
 }
@@ -125,13 +123,15 @@ fn is_replaced(checked: &Outcome<CheckedObject>) -> bool {
 
 impl Verifier {
     async fn check(&self, item: &Item) -> Outcome<CheckedObject> {
-        let errand = Errand::new(&self.parts, Operation::GetObject, item)?;
-        let (job, source) = (errand.job(), item.source());
-        let found = source::describe(&job, &source).await?;
+        let name = item.name()?;
+        let source = item.source(&name);
+        let owned = OwnedCall::by_operator(&self.parts);
+        let call = &owned.call();
+        let found = read::describe(call, &source).await?;
         let verified = match found.form {
-            Form::Plain => permit_plain(&job, &item.bucket, &item.key).err().map(Err),
+            Form::Plain => permit_plain(call, source.object).err().map(Err),
             Form::Sealed(_) | Form::Legacy(_) => {
-                Some(verify_object(&job, &source, &found, self.depth).await)
+                Some(verify_object(call, &source, &found, self.depth).await)
             }
         };
         self.seen.note(&found.form);

@@ -14,10 +14,10 @@ use super::report::{explained, shown};
 use super::write_options::Writers;
 use crate::app::StartError;
 use crate::backend::RequestBody;
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::{Outcome, Parts};
+use crate::failure::{Failure, Outcome};
+use crate::objects;
 use crate::record::RequestId;
-use crate::respond::Failure;
+use crate::upload_state::bucket::Bucket;
 
 /// An ETag that no object can have.
 const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000000000000000\"");
@@ -26,7 +26,7 @@ const ANYTHING: HeaderValue = HeaderValue::from_static("*");
 
 /// Refuses buckets whose backend ignores conditions, unless nobody else writes.
 pub(super) async fn conditions_must_count(
-    parts: &Parts,
+    parts: &objects::Store,
     buckets: BTreeSet<&str>,
     writers: Writers,
 ) -> Result<(), StartError> {

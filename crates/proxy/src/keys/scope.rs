@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::{Envelope, Flags};
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 
 use super::KeyError;
 use crate::config::resolved::{KeyBinding, Permission};
@@ -98,8 +99,8 @@ impl StoredPlace<'_> {
         Binding::new(
             envelope.layout,
             envelope.flags,
-            self.bucket,
-            self.object_key,
+            BucketStr(self.bucket),
+            KeyStr(self.object_key),
         )
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use s3proxy_envelope::dek::{Dek, WRAPPED_DEK_BYTES, WrappedDek};
 use s3proxy_envelope::header::{Envelope, Flags, Layout};
 use s3proxy_envelope::kek::Kek;
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 
 use super::*;
 use crate::config::resolved::{
@@ -302,8 +303,12 @@ async fn keys_unwrap_nothing_in_a_place_that_does_not_open_it() {
     }]);
     let storing = ruled.rules.storing("tenant-a", "object");
     let flags = binding_flags(storing.key_binding);
-    let binding =
-        s3proxy_envelope::dek::Binding::new(Layout::Multipart, flags, "tenant-a", "object");
+    let binding = s3proxy_envelope::dek::Binding::new(
+        Layout::Multipart,
+        flags,
+        BucketStr("tenant-a"),
+        KeyStr("object"),
+    );
     let dek = Dek::generate();
     let sealing = ruled.keys.sealing_key(&storing.key).await;
     let wrapped = sealing.expect("a local key").wrap(&dek, &binding);

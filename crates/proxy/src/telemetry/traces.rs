@@ -30,6 +30,7 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use s3proxy_protocol::headers;
 use tonic::metadata::MetadataMap;
 use tonic::transport::ClientTlsConfig;
 
@@ -169,7 +170,7 @@ fn exporter(collector: &Collector) -> Result<RateLimitedExporter, TracesError> {
 
 fn texts(headers: &HeaderMap) -> HashMap<String, String> {
     let texts = headers.iter().filter_map(|(name, value)| {
-        let value = value.to_str().ok()?;
+        let value = headers::value_text(value)?;
         Some((name.to_string(), value.to_owned()))
     });
     texts.collect()

@@ -36,27 +36,27 @@ const ROWS: &[(&str, &str, &str)] = &[
         "| key | 1024 bytes |",
     ),
     (
-        source!("proxy/src/execute/new_object.rs"),
+        source!("proxy/src/objects/new_object.rs"),
         "const READABLE_METADATA_BYTES: usize = 48 * 1024;",
         "| user metadata | 48 KiB",
     ),
     (
-        source!("proxy/src/execute/delete.rs"),
+        source!("proxy/src/operations/delete_objects.rs"),
         "const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;",
         "| document of DeleteObjects | 8 MiB",
     ),
     (
-        source!("proxy/src/execute/delete.rs"),
+        source!("proxy/src/operations/delete_objects.rs"),
         "const MAX_REQUEST_BYTES: usize = 1_000_000;",
         "requests of up to 1,000,000 bytes",
     ),
     (
-        source!("proxy/src/execute/multipart/complete.rs"),
+        source!("proxy/src/operations/complete_multipart_upload.rs"),
         "const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;",
         "| document of CompleteMultipartUpload | 8 MiB and 10,000 parts |",
     ),
     (
-        source!("proxy/src/execute/forward.rs"),
+        source!("proxy/src/operations/forward.rs"),
         "const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;",
         "| other documents | 2 MiB",
     ),
@@ -96,7 +96,7 @@ const ROWS: &[(&str, &str, &str)] = &[
         "| head | 64 KiB |",
     ),
     (
-        source!("proxy/src/execute/page.rs"),
+        source!("proxy/src/operations/listing_page.rs"),
         "const MAX_BYTES: usize = 16 * 1024 * 1024;",
         "| page of a listing | 16 MiB",
     ),

@@ -6,7 +6,10 @@ use crate::xml::document::Document;
 fn parse(values: &[&str]) -> Result<ObjectAttributes, S3Error> {
     let mut headers = HeaderMap::new();
     for value in values {
-        headers.append(HEADER, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        headers.append(
+            OBJECT_ATTRIBUTES,
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
     }
     ObjectAttributes::parse(&headers)
 }

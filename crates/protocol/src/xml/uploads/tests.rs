@@ -79,28 +79,6 @@ fn leaves_out_what_is_hidden_and_what_is_said_of_checksums() {
 }
 
 #[test]
-fn the_uploads_own_checksum_takes_the_backends_place() {
-    let edit = |_: &ListedUpload| {
-        UploadEdit::KeepWithChecksum(ChecksumAlgorithm::Sha1, ChecksumType::Composite)
-    };
-    let page = UploadsPage::parse(PAGE.as_bytes()).unwrap();
-    let added = "<ChecksumAlgorithm>SHA1</ChecksumAlgorithm><ChecksumType>COMPOSITE</ChecksumType>";
-    let expected = PAGE
-        .replace(
-            "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>COMPOSITE</ChecksumType>",
-            added,
-        )
-        .replace("<New>x</New>", &format!("<New>x</New>{added}"));
-    assert_eq!(page.render(edit, keep_prefixes), expected);
-    // Added elements need the page's namespace prefix.
-    let prefixed = "<s:ListMultipartUploadsResult xmlns:s='u'><s:Upload><s:Key>k</s:Key><s:UploadId>u</s:UploadId></s:Upload></s:ListMultipartUploadsResult>";
-    let page = UploadsPage::parse(prefixed.as_bytes()).unwrap();
-    assert!(page.render(edit, keep_prefixes).contains(
-        "<s:ChecksumAlgorithm>SHA1</s:ChecksumAlgorithm><s:ChecksumType>COMPOSITE</s:ChecksumType></s:Upload>"
-    ));
-}
-
-#[test]
 fn decodes_names_that_the_page_says_are_encoded() {
     let markup = "<ListMultipartUploadsResult><EncodingType>url</EncodingType><NextKeyMarker>a%2Bb+c</NextKeyMarker><NextUploadIdMarker>a%2B+</NextUploadIdMarker>\
         <Upload><Key>a%2Bb+c%25</Key><UploadId>u%2B+</UploadId></Upload><CommonPrefixes><Prefix>d+/%01</Prefix></CommonPrefixes></ListMultipartUploadsResult>";

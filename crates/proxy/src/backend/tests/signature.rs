@@ -6,6 +6,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderValue, Method};
+use s3proxy_protocol::hex;
 
 use super::support::{
     ACCESS_KEY, SECRET_KEY, Seen, Server, backend_at, backend_with, get, held, put, response,
@@ -49,25 +50,22 @@ pub(super) fn assert_signed(seen: &Seen, secret: &str) {
     let to_sign = format!(
         "AWS4-HMAC-SHA256\n{}\n{scope}\n{}",
         seen.header("x-amz-date"),
-        hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
+        hex::encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
     );
     let mut key = format!("AWS4{secret}").into_bytes();
     for part in scope.split('/') {
         key = mac(&key, part);
     }
-    assert_eq!(field("Signature"), hex(&mac(&key, &to_sign)), "{canonical}");
+    assert_eq!(
+        field("Signature"),
+        hex::encode(&mac(&key, &to_sign)),
+        "{canonical}"
+    );
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
 }
 
 async fn server() -> Server {
@@ -164,13 +162,13 @@ async fn held_bodies_carry_both_hashes_and_streams_none() {
         .unwrap();
     backend.send(put("k", RequestBody::Empty)).await.unwrap();
     let seen = server.seen();
-    let sha256 = hex(digest::digest(&digest::SHA256, b"content").as_ref());
+    let sha256 = hex::encode(digest::digest(&digest::SHA256, b"content").as_ref());
     assert_eq!(seen[0].header("x-amz-content-sha256"), sha256);
     let md5 = BASE64_STANDARD
         .decode(seen[0].header("content-md5"))
         .unwrap();
     // MD5 of "content".
-    assert_eq!(hex(&md5), "9a0364b9e99bb480dd25e1f0284c8555");
+    assert_eq!(hex::encode(&md5), "9a0364b9e99bb480dd25e1f0284c8555");
     assert!(
         seen[0]
             .header("authorization")

@@ -5,7 +5,7 @@ use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::*;
 use crate::commands::listing::{ItemOrigin, VersionAge};
-use crate::respond::{BackendAnswer, Failure};
+use crate::failure::{BackendAnswer, Failure};
 
 fn item(key: &str, version: Option<&str>) -> Item {
     Item {

@@ -9,8 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Count, ObjectReport, ObjectVerdict};
 use crate::commands::listing::{Item, VersionAge};
-use crate::respond::Failure;
-use crate::respond::UNEXPLAINED;
+use crate::failure::{Failure, UNEXPLAINED};
 
 /// Style of the word that marks failures.
 pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();

@@ -27,9 +27,9 @@ use super::super::report::{Notable, ObjectReport, ObjectVerdict};
 use super::super::{replica_keys, report::Resume};
 use super::Rewrapper;
 use super::key_report::{KeyReport, ReportBasis};
-use crate::execute::answer;
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::multipart::staged::state_bucket;
+use crate::objects::call::read_bounded;
+use crate::upload_state::bucket::Bucket;
+use crate::upload_state::staged::state_bucket;
 
 /// Largest number of walks after the first one.
 const MOST_REPEATS: usize = 4;
@@ -267,7 +267,7 @@ impl RepeatedWalks<'_, '_> {
             let Ok(backed) = bucket.send(request).await else {
                 continue;
             };
-            let document = answer::read_bounded(backed.body, VERSIONING_BYTES).await;
+            let document = read_bounded(backed.body, VERSIONING_BYTES).await;
             let has_status = document.is_ok_and(|text| {
                 let status: &[u8] = b"<Status>";
                 text.windows(status.len()).any(|window| window == status)

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::{Flags, Layout};
+use s3proxy_envelope::names::{BucketStr, KeyStr};
 use zeroize::Zeroizing;
 
 use super::super::key_service::NewKek;
@@ -138,7 +139,12 @@ async fn unwrap(ring: &Keyring, envelope: &Envelope) -> Result<Dek, KeyError> {
 }
 
 fn binding() -> Binding {
-    Binding::new(Layout::Multipart, Flags::KEY_BOUND, "bucket", "key")
+    Binding::new(
+        Layout::Multipart,
+        Flags::KEY_BOUND,
+        BucketStr("bucket"),
+        KeyStr("key"),
+    )
 }
 
 async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use s3proxy_protocol::headers;
 
 /// Header with the span of the caller.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -18,11 +19,8 @@ const TRACESTATE_BYTES: usize = 512;
 /// Parses the span that a request claims as its parent. `None` if the header is malformed or
 /// repeated.
 pub(super) fn read(headers: &HeaderMap) -> Option<SpanContext> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return None;
-    };
-    let (trace_id, span_id, flags) = traceparent(value.to_str().ok()?)?;
+    let text = headers::single_text(headers, &TRACEPARENT).ok()??;
+    let (trace_id, span_id, flags) = traceparent(text)?;
     let parent = SpanContext::new(trace_id, span_id, flags, true, tracestate(headers));
     parent.is_valid().then_some(parent)
 }
@@ -60,7 +58,7 @@ fn tracestate(headers: &HeaderMap) -> TraceState {
     let values: Option<Vec<&str>> = headers
         .get_all(TRACESTATE)
         .iter()
-        .map(|value| value.to_str().ok())
+        .map(headers::value_text)
         .collect();
     values
         .map(|values| values.join(","))
