@@ -27,8 +27,8 @@ use time::OffsetDateTime;
 
 use super::version_2;
 use super::{
-    Authenticated, Authenticator, Gate, Identity, anonymous, check_session_token, host,
-    known_client,
+    Authenticated, Authenticator, ClassifiedHead, Gate, Identity, anonymous, check_session_token,
+    host, known_client,
 };
 use crate::record::RequestRecord;
 
@@ -167,7 +167,7 @@ impl Gate {
         };
         let mut headers = fields.headers()?;
         header_rules::remove_empty(&mut headers);
-        let request = Authenticated {
+        let head = ClassifiedHead {
             method: form.parts.method,
             headers,
             query: Query::default(),
@@ -176,11 +176,9 @@ impl Gate {
                 ..form.address
             },
             operation: Operation::PostObject,
-            identity,
-            // The policy signs the fields, not the file.
-            payload: PayloadMode::Unsigned,
-            copy_source: None,
         };
+        // The policy signs the fields, not the file.
+        let request = Authenticated::new(head, identity, PayloadMode::Unsigned)?;
         Ok((request, posted))
     }
 
@@ -208,7 +206,7 @@ impl Gate {
             signed.verify(key, now)
         });
         verified.map_err(|error| error.s3_error())?;
-        Ok(Identity::of(client))
+        Ok(Identity::listed(client))
     }
 }
 
