@@ -82,7 +82,7 @@ pub(crate) struct Facts<'a> {
 
 /// Returns the plan for a request.
 pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
-    // Before the grants: nobody may touch the proxy's own state, whatever the grants say.
+    // Before the grants: nobody may touch the proxy's own state, regardless of grants.
     let read = facts.copy_source.map(|source| source.key.as_str());
     let named = facts.object_key.into_iter().chain(read);
     if named
