@@ -33,7 +33,7 @@ pub(crate) struct Facts<'a> {
 /// Refuses a request that touches the proxy's own state, that the client's grants do not cover, or
 /// that the proxy does not serve.
 pub(crate) fn authorize(facts: &Facts<'_>) -> Result<(), S3Error> {
-    // Before the grants: nobody may touch the proxy's own state, whatever the grants say.
+    // Before the grants: nobody may touch the proxy's own state, regardless of grants.
     let read = facts.copy_source.map(|source| source.key.as_str());
     let mut named = facts.object_key.into_iter().chain(read);
     if named.any(|object_key| is_state_key(object_key, facts.state_prefix)) {

@@ -17,6 +17,7 @@ use crate::objects::Store;
 use crate::objects::read::Found;
 use crate::objects::rekey::Rewrapped;
 use crate::objects::rewrite::Rewritten;
+use crate::objects::versions::NULL_VERSION;
 use crate::upload_state::bucket::Bucket;
 
 /// Starts a command that reads objects and stores them again in `buckets`. Refuses if a client's
@@ -55,7 +56,9 @@ pub(super) fn reading_everything(mut config: Config) -> Config {
 /// Returns whether an object is in a bucket with versions.
 pub(super) fn is_versioned(found: &Found) -> bool {
     // Objects from before versioning was enabled have the version `null`.
-    found.version().is_some_and(|version| version != "null")
+    found
+        .version()
+        .is_some_and(|version| version != NULL_VERSION)
 }
 
 /// Whether the replaced version of an object can still be read.
