@@ -99,7 +99,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         name: "reload",
         title: "Reload",
         introduction: "A running proxy loads its configuration anew on SIGHUP, and when a file \
-            changes that the configuration came from: all of it or nothing. docs/operations.md tells \
+            changes that the configuration came from: all of it or nothing. docs/reload.md tells \
             what happens then. Settings of which this page says that they take effect at start \
             refuse a reload that would change them.",
     },
