@@ -142,14 +142,14 @@ def ratio(part, whole):
 def overview(layout):
     layout.row("Now")
     small = [
-        stat("Replicas", "Replicas that answer scrapes.", "none",
+        stat("Replicas", "Replicas that respond to scrapes.", "none",
              [(f'count({series("s3proxy_build_info")})', "")], [(None, BAD), (1, WARN), (2, GOOD)]),
-        stat("Requests", "A second, all replicas.", "reqps",
+        stat("Requests", "Per second, over all replicas.", "reqps",
              [(rate("s3proxy_requests_total"), "")], [(None, GOOD)]),
-        stat("Failing", "Share of answers with 5xx.", "percentunit",
+        stat("Failing", "Share of responses with 5xx.", "percentunit",
              [(ratio(rate("s3proxy_requests_total", labels=FAILED), rate("s3proxy_requests_total")), "")],
              [(None, GOOD), (0.01, WARN), (0.05, BAD)], 2),
-        stat("Did not open", "Objects within a day that were altered or damaged where they are stored. Should be none.",
+        stat("Open failures", "Stored objects found altered or damaged within a day. Should be none.",
              "none",
              [(f'sum(increase({series("s3proxy_open_failures_total", ALTERED)}[24h])) or vector(0)', "")],
              [(None, GOOD), (0.5, BAD)], 0),
@@ -161,7 +161,7 @@ def overview(layout):
         stat("Certificate", "Days until the first one expires.", "d",
              [(f'(min({series("s3proxy_certificate_expiry_timestamp_seconds")}) - time()) / 86400', "")],
              [(None, BAD), (14, WARN), (30, GOOD)], 0),
-        stat("Configuration", "1: every replica took the last change. 0: one refused it.", "none",
+        stat("Configuration", "1: every replica loaded the last change. 0: one refused it.", "none",
              [(f'min({series("s3proxy_config_last_reload_successful")})', "")], [(None, BAD), (1, GOOD)], 0),
     ]
     for panel in small:
@@ -170,16 +170,16 @@ def overview(layout):
 
 def requests(layout):
     layout.row("Requests")
-    layout.place(graph("By operation", "Requests a second that ended.", "reqps",
+    layout.place(graph("By operation", "Completed requests per second.", "reqps",
                        [(rate("s3proxy_requests_total", "operation"), "{{operation}}")], stacked=True), 12, 8)
-    layout.place(graph("By status", "aborted: broken off by the proxy or the backend; client_left: by the client.", "reqps",
+    layout.place(graph("By status", "aborted: cut off by the proxy or the backend; client_left: by the client.", "reqps",
                        [(rate("s3proxy_requests_total", "status"), "{{status}}")], stacked=True), 12, 8)
-    layout.place(graph("Failing, by operation", "Share of answers with 5xx.", "percentunit",
+    layout.place(graph("Failing, by operation", "Share of responses with 5xx.", "percentunit",
                        [(f'{rate("s3proxy_requests_total", "operation", FAILED)} / {rate("s3proxy_requests_total", "operation")}',
                          "{{operation}}")], high=1), 12, 8)
-    layout.place(graph("By client", "Listed clients by name; anonymous and unknown are those without one.", "reqps",
+    layout.place(graph("By client", "Listed clients by name; anonymous and unknown for all others.", "reqps",
                        [(rate("s3proxy_requests_total", "client"), "{{client}}")], stacked=True), 12, 8)
-    layout.place(graph("Time of all requests", "From the head of the request to the last byte of the answer. Large objects take long.",
+    layout.place(graph("Time of all requests", "From the request head to the last byte of the response. Large objects take long.",
                        "s", [(quantile(q, "s3proxy_request_seconds"), f"{q:g}") for q in (0.5, 0.9, 0.99)]), 12, 8)
     layout.place(graph("Time by operation, 90th percentile", "", "s",
                        [(quantile(0.9, "s3proxy_request_seconds", "operation"), "{{operation}}")]), 12, 8)
@@ -192,7 +192,7 @@ def requests(layout):
 
 def limits(layout):
     layout.row("Limits and resources")
-    layout.place(graph("Throttled", "Requests a second that got SlowDown, by the limit they met.", "reqps",
+    layout.place(graph("Throttled", "Requests per second that got SlowDown, by limit.", "reqps",
                        [(rate("s3proxy_throttled_total", "limit"), "{{limit}}")], stacked=True), 8, 8)
     layout.place(graph("Memory for bodies", "By replica, beside the limit.", "bytes",
                        [(f'sum by (instance) ({series("s3proxy_body_memory_bytes")})', "{{instance}}"),
@@ -205,47 +205,47 @@ def limits(layout):
                        [(f'sum(increase({series("s3proxy_audit_lost_total")}[5m]))', "lost")]), 8, 8)
     layout.place(graph("Reloads of the configuration", "Within five minutes.", "none",
                        [(f'sum by (result) (increase({series("s3proxy_config_reloads_total")}[5m]))', "{{result}}")]), 8, 8)
-    layout.place(graph("Connections closed to make room", "A second, by reason: others needed their place or memory.", "cps",
+    layout.place(graph("Evicted connections", "Per second, by reason: others needed their slot or memory.", "cps",
                        [(rate("s3proxy_connections_evicted_total", "reason"), "{{reason}}")], stacked=True), 12, 8)
-    layout.place(graph("Panics", "Requests answered with 500 after one, within five minutes. A fault of the program.", "none",
+    layout.place(graph("Panics", "Panics of requests and background tasks within five minutes. Each is a defect of the program.", "none",
                        [(f'sum(increase({series("s3proxy_panics_total")}[5m]))', "panics")]), 12, 8)
 
 
 def backend(layout):
     layout.row("Backend")
-    layout.place(graph("By status", "Requests a second that the proxy made, repetitions included.", "reqps",
+    layout.place(graph("By status", "Requests per second to the backend, retries included.", "reqps",
                        [(rate("s3proxy_backend_requests_total", "status"), "{{status}}")], stacked=True), 12, 8)
-    layout.place(graph("Time to the answer's head", "", "s",
+    layout.place(graph("Time to the response head", "", "s",
                        [(quantile(q, "s3proxy_backend_seconds"), f"{q:g}") for q in (0.5, 0.9, 0.99)]), 12, 8)
     layout.place(graph("Time by operation, 90th percentile", "", "s",
                        [(quantile(0.9, "s3proxy_backend_seconds", "operation"), "{{operation}}")]), 12, 8)
-    layout.place(graph("Retries", "A second, by reason.", "reqps",
+    layout.place(graph("Retries", "Per second, by reason.", "reqps",
                        [(rate("s3proxy_backend_retries_total", "reason"), "{{reason}}")], stacked=True), 12, 8)
 
 
 def sealing(layout):
     layout.row("Sealing and keys")
-    layout.place(graph("Did not open", "Within five minutes, by kind. tampered, truncated, malformed and wrong_key: look at once.", "none",
+    layout.place(graph("Open failures", "Within five minutes, by kind. tampered, truncated, malformed and wrong_key: investigate at once.", "none",
                        [(f'sum by (kind) (increase({series("s3proxy_open_failures_total")}[5m]))', "{{kind}}")]), 8, 8)
-    layout.place(graph("Could not be sealed", "Within five minutes, by kind. Such writes are refused.", "none",
+    layout.place(graph("Seal failures", "Within five minutes, by kind. Such writes are refused.", "none",
                        [(f'sum by (kind) (increase({series("s3proxy_seal_failures_total")}[5m]))', "{{kind}}")]), 8, 8)
-    layout.place(graph("Reads of plaintext and older formats", "A second. Should go to zero with a migration.", "reqps",
+    layout.place(graph("Reads of plaintext and older formats", "Per second. Should fall to zero after a migration.", "reqps",
                        [(rate("s3proxy_plaintext_reads_total"), "plaintext"),
                         (rate("s3proxy_legacy_reads_total", "format"), "{{format}}")]), 8, 8)
-    layout.place(graph("Calls to key services", "A second, by result.", "reqps",
+    layout.place(graph("Calls to key services", "Per second, by result.", "reqps",
                        [(rate("s3proxy_key_service_calls_total", "service, call, result"), "{{service}} {{call}}: {{result}}")]), 8, 8)
     layout.place(graph("Time of key services, 99th percentile", "", "s",
                        [(quantile(0.99, "s3proxy_key_service_seconds", "service, call"), "{{service}} {{call}}")]), 8, 8)
     hits, misses = rate("s3proxy_key_cache_hits_total"), rate("s3proxy_key_cache_misses_total")
-    layout.place(graph("Keys found in the cache", "Share of look-ups.", "percentunit",
+    layout.place(graph("Key cache hits", "Share of lookups.", "percentunit",
                        [(f"{hits} / ({hits} + {misses})", "hits")], high=1), 8, 8)
-    layout.place(graph("Key services left alone", "Keys whose service failed again and again, and calls a second that were not made.",
+    layout.place(graph("Circuit breakers of key services", "Keys whose breaker is open after repeated failures, and withheld calls per second.",
                        "none",
-                       [(f'sum by (service) ({series("s3proxy_key_service_breakers_open")})', "{{service}}: keys left alone"),
+                       [(f'sum by (service) ({series("s3proxy_key_service_breakers_open")})', "{{service}}: open breakers"),
                         (rate("s3proxy_key_service_calls_withheld_total", "service"), "{{service}}: calls withheld")]), 12, 8)
-    layout.place(graph("Requests under each key", "In flight. 0 under the old key before rewrap --check counts.", "none",
+    layout.place(graph("Requests under each key", "In flight. Must be 0 under the old key before rewrap --check is reliable.", "none",
                        [(f'sum by (key) ({series("s3proxy_requests_under_key")})', "{{key}}")]), 12, 8)
-    layout.place(graph("Replicas by active key", "Replicas that seal new objects under each key. Several keys for long: replicas with different settings.",
+    layout.place(graph("Replicas by active key", "Replicas that seal new objects under each key. Several keys for a long time mean different settings.",
                        "none", [(f'sum by (key) ({series("s3proxy_active_key_info")})', "{{key}}")]), 12, 8)
 
 

@@ -247,7 +247,7 @@ def ask(running, bucket, directory) -> None:
         by_aws_cli, by_curl = running.first_requests()
         assert bucket in by_aws_cli and f"<Name>{bucket}</Name>" in by_curl
         lists_clients = running.release.client is not None
-        said = "S3 answers" if lists_clients else "PutObject, GetObject, DeleteObject: done"
+        said = "S3 responds" if lists_clients else "PutObject, GetObject, DeleteObject: done"
         assert said in running.helm_test(bucket)
 
 

@@ -168,7 +168,7 @@ def test_commands_and_flags_that_a_page_names_exist(page):
             assert re.search(rf"(?<![\w-]){flag}(?![\w-])", described), f"{page.name}: s3proxy {command} {flag}"
 
 
-@pytest.mark.parametrize("name", ["deploy-helm", "deploy-dns", "operations", "security"])
+@pytest.mark.parametrize("name", ["deploy-helm", "deploy-dns", "operations", "threat-model"])
 def test_values_of_the_chart_that_a_page_names_exist(name):
     page = Page(ROOT / "docs" / f"{name}.md")
     assert [path for path in names.chart_values(page) if not names.is_chart_value(path)] == []

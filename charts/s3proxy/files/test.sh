@@ -26,8 +26,8 @@ if [ -z "${AWS_ACCESS_KEY_ID:-}" ]; then
     # With config.auth=none the request succeeds.
     answer=$(ask "$ENDPOINT/")
     case $answer in
-        *"<Code>AccessDenied</Code>"* | *"<ListAllMyBucketsResult"*) echo "S3 answers; set tests.existingSecret to send signed requests" ;;
-        *) echo "not the answer of S3: $answer" && exit 1 ;;
+        *"<Code>AccessDenied</Code>"* | *"<ListAllMyBucketsResult"*) echo "S3 responds; set tests.existingSecret to send signed requests" ;;
+        *) echo "not a response of S3: $answer" && exit 1 ;;
     esac
     exit 0
 fi
@@ -42,5 +42,5 @@ object=$ENDPOINT/$BUCKET/s3proxy-helm-test/$(hostname)
 ask --fail-with-body --request PUT --header "Content-Type: text/plain" --data-binary "written by helm test" "$object"
 answer=$(ask --fail-with-body "$object")
 ask --fail-with-body --request DELETE "$object"
-[ "$answer" = "written by helm test" ] || { echo "what was read is not what was written: $answer"; exit 1; }
+[ "$answer" = "written by helm test" ] || { echo "the object that was read differs from the one that was written: $answer"; exit 1; }
 echo "PutObject, GetObject, DeleteObject: done"
