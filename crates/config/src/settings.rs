@@ -99,7 +99,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         name: "reload",
         title: "Reload",
         introduction: "A running proxy reloads its configuration on SIGHUP, and when one of its \
-            files changes: all of it, or nothing. docs/reload.md has the details. A reload that \
+            files changes: all of it, or nothing. docs/operations.md has the details. A reload that \
             would change a setting that takes effect at start is refused.",
     },
 ];
