@@ -8,6 +8,7 @@ from typing import Protocol
 from certificates import Certificates
 from clients import boto3_client
 from garage import Garage
+from hosts import Names
 from proxy import Proxy
 from radosgw import RadosGateway
 from sealed import Stored
@@ -51,12 +52,19 @@ class Deployments:
     """Starts servers and proxies on first use, and keeps them for the session."""
 
     def __init__(
-        self, directory: Path, certificates: Certificates, started: ExitStack, *, direct: bool
+        self,
+        directory: Path,
+        certificates: Certificates,
+        started: ExitStack,
+        names: Names,
+        *,
+        direct: bool,
     ):
         self.direct = direct
         self._directory = directory
         self._certificates = certificates
         self._started = started
+        self._names = names
         self._servers: dict[str, Server] = {}
         self._proxies: list[Proxy] = []
         self._deployments: dict[tuple[str, str], Deployment] = {}
@@ -99,8 +107,10 @@ class Deployments:
         server = self.server(backend)
         if self.direct:
             return Deployment(server.target, server, proxy=None)
-        certificates = self._certificates if scheme == "https" else None
-        deployment = self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
         # Half of all clients use a host name, the others an address.
         by_name = scheme == "https" or backend == "radosgw"
+        if by_name:
+            self._names.resolve()
+        certificates = self._certificates if scheme == "https" else None
+        deployment = self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
         return deployment.known_by(SERVICE) if by_name else deployment

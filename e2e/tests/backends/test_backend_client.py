@@ -2,9 +2,9 @@
 
 import os
 import subprocess
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT
+
 
 
 def test_the_backend_client_agrees_with_a_real_server(deployments):

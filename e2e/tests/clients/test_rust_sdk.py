@@ -1,15 +1,15 @@
 """The AWS SDK for Rust: multipart uploads with checksum trailers, single and multipart copies."""
 
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from cells import cell
 from clients import RustSdk
+from repository import ROOT
 from trees import MIB, content
 
-_LOCK = tomllib.loads((Path(__file__).parents[2] / "Cargo.lock").read_text())
+_LOCK = tomllib.loads((ROOT / "Cargo.lock").read_text())
 _VERSION = next(p["version"] for p in _LOCK["package"] if p["name"] == "aws-sdk-s3")
 _TRAILERS = {
     "radosgw": "it knows no checksums behind a body, which this SDK sends by default",

@@ -11,8 +11,9 @@ import pytest
 
 from clients import boto3_client
 from processes import CommandFailed, clean_environment, run
+from repository import ROOT
 
-SCRIPT = Path(__file__).resolve().parents[2] / "recover" / "s3proxy_recover.py"
+SCRIPT = ROOT / "recover" / "s3proxy_recover.py"
 SIZES = [0, 1, 16384, 100000, 5 * 1024 * 1024, 7 * 1024 * 1024 + 1]
 KEY = "2024/käse & cat.jpg"
 

@@ -46,8 +46,10 @@ def deployment(deployments, backend, scheme):
 @pytest.mark.parametrize("backend", ["seaweedfs", "embedded"])
 @pytest.mark.parametrize("client_name", CLIENTS)
 def test_small_objects_survive_the_round_trip_and_are_stored_sealed(
-    client_name, style, deployment, files, prefix, tmp_path
+    client_name, style, deployment, names, files, prefix, tmp_path
 ):
+    if style == VIRTUAL_HOST:
+        names.resolve()
     if style == VIRTUAL_HOST and deployment.proxy is None and deployment.backend.name == "embedded":
         pytest.skip("the embedded store itself takes buckets from paths only")
     round_trip(deployment, client_name, style, files["small"], prefix, tmp_path)

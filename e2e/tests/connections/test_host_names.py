@@ -12,6 +12,8 @@ from clients import CLIENTS, boto3_client
 from processes import clean_environment, run
 from target import DOMAIN, SERVICE, VIRTUAL_HOST
 
+pytestmark = pytest.mark.usefixtures("resolved")
+
 BUCKET = "e2e-names"
 MIB = 1024 * 1024
 

@@ -14,10 +14,10 @@ import pytest
 from clients import boto3_client
 from processes import clean_environment, run
 from proxy import binary
+from repository import ROOT
 from servers import tools
 from target import Credential, Target
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy/compose"
 FILES = [FOLDER / "compose.yaml", FOLDER / "compose.https.yaml"]
 

@@ -15,8 +15,8 @@ import pytest
 import image
 from clients import boto3_client
 from image import Container, podman
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 WRAPPER = ROOT / "e2e/in-image"
 NOBODY_IN_PARTICULAR = "65532:65532"
 MIB = 1024 * 1024
@@ -24,7 +24,7 @@ LARGEST_WITHOUT_PROGRAM = 8 * MIB
 LARGEST_RELEASE = 30 * MIB
 
 SMOKE = [
-    "tests/test_matrix.py::test_small_objects_survive_the_round_trip_and_are_stored_sealed"
+    "tests/compatibility/test_matrix.py::test_small_objects_survive_the_round_trip_and_are_stored_sealed"
     f"[{client}-seaweedfs-{scheme}-path]"
     for client in ("aws-cli", "boto3")
     for scheme in ("http", "https")

@@ -9,8 +9,9 @@ import pytest
 
 from processes import clean_environment
 from proxy import binary, new_key
+from repository import ROOT
 
-UNIT = Path(__file__).resolve().parents[2] / "deploy/systemd/s3proxy.service"
+UNIT = ROOT / "deploy/systemd/s3proxy.service"
 PROGRAM = "/usr/local/bin/s3proxy"
 
 WORST_EXPOSURE = 20

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 import documents_names as names
-from documents import CHECKED, FILE, GOES_ON, MARKS, NOT_RUN, ROOT, RUNS_ON, Page, pages
+from documents import CHECKED, FILE, GOES_ON, MARKS, NOT_RUN, RUNS_ON, Page, pages
 from documents_steps import helm_is_here, steps_of
 from documents_world import World
+from repository import ROOT
 
 PAGES = pages()
 SNAPSHOT = Path(__file__).with_name("documents-not-run.txt")

@@ -10,8 +10,8 @@ import pytest
 
 from processes import CommandFailed, Process, clean_environment, run
 from proxy import binary
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "nobody else can read this"
 
 

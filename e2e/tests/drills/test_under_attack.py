@@ -6,7 +6,7 @@ The suite runs an unoptimised program on shared cores: a quarter of the connecti
 the time. docs/operations.md has the figures of an optimised program, measured by:
 
     S3PROXY_BINARY=target/release/s3proxy S3PROXY_ATTACK_CONNECTIONS=4000 S3PROXY_ATTACK_SECONDS=15 \
-        S3PROXY_ATTACK_SLOWNESS=1 e2e/run -rP tests/test_under_attack.py
+        S3PROXY_ATTACK_SLOWNESS=1 e2e/run -rP tests/drills/test_under_attack.py
 """
 
 import contextlib

@@ -30,6 +30,7 @@ from legacy import (
 )
 from proxy import new_key
 from recorder import Answer, Relay
+from repository import ROOT
 from sealed import Stored, open_sealed
 from tampering import Vault, assert_only_plaintext, assert_refused_outright
 
@@ -43,7 +44,7 @@ BLOCK = 65536
 MIB = 1024 * 1024
 SIZES = [0, 1, 12, 16, 28, SMALL, BLOCK - 28, BLOCK, LARGE, 16 * MIB + 7]
 BOUND = 64 * MIB
-VECTORS = Path(__file__).parents[2] / "crates/envelope/tests/vectors"
+VECTORS = ROOT / "crates/envelope/tests/vectors"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """PostObject: browser forms with a policy, sealed like any other object.
 
 Accepted forms are read back through the proxy and inspected on the backend; refused ones are in
-test_post_object_refused.py.
+refusals/test_refused_forms.py.
 """
 
 from urllib.parse import urlsplit

@@ -10,7 +10,6 @@ import http.client
 import re
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,56 +18,16 @@ from botocore.exceptions import ClientError
 import raw
 from clients import boto3_client
 from conftest import make_bucket
+from operation_table import ROWS, TABLE, by_name
 from sealed import leaks
 
-TABLE = Path(__file__).parents[2] / "crates/protocol/src/operation/table.rs"
-ROW = re.compile(
-    r"^    (?P<name>[A-Z]\w+) (?P<method>[A-Z]+) (?P<level>Service|Bucket|Object) "
-    r'"(?P<sub>[^"]*)" (?P<selector>.+?), (?P<kind>\w+) (?P<access>\w+) .+;$',
-    re.MULTILINE,
-)
 CONTENT = b"plaintext of every operation " * 2000
 MIB = 1024 * 1024
 
-
-@dataclass(frozen=True)
-class Row:
-    name: str
-    method: str
-    level: str
-    sub: str
-    selector: str
-    kind: str
-
-    @property
-    def query(self) -> str:
-        named = re.search(r'Parameter\("([^"]+)"\)', self.selector)
-        if self.selector == "ID":
-            return f"{self.sub}&id=one"
-        if self.selector == "NAMED":
-            return f"{self.sub}&annotationName=one"
-        return "&".join(filter(None, [self.sub, named and f"{named[1]}=1"]))
-
-
-def rows() -> dict[str, Row]:
-    text = TABLE.read_text().split("operations! {", 1)[1]
-    found = {}
-    for match in ROW.finditer(text):
-        found[match["name"]] = Row(
-            *(match[column] for column in ("name", "method", "level", "sub", "selector", "kind"))
-        )
-    return found
-
-
-ROWS = rows()
 FORWARDED = [row for row in ROWS.values() if row.kind in ("Forward", "ForwardXml", "RestoreObject")]
 READS = [row for row in FORWARDED if row.method in ("GET", "HEAD") or row.name == "CreateBucket"]
 UNSUPPORTED = [row for row in ROWS.values() if row.kind == "Unsupported"]
 OWN = [row for row in ROWS.values() if row not in FORWARDED and row not in UNSUPPORTED]
-
-
-def by_name(some: list[Row]):
-    return pytest.mark.parametrize("row", some, ids=[row.name for row in some])
 
 
 def test_table_was_read_whole():

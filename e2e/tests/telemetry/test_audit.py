@@ -20,12 +20,12 @@ from known_clients import READING, credential_of, known_client
 from legacy import CONSTELLATION, ZERO_KEK, Older
 from processes import clean_environment, run
 from proxy import VIRTUAL_HOSTS, new_key
+from repository import ROOT
 from sealed import key_name, raw_key
 from servers import tools
 from target import Credential
 from uploads import FIVE_MIB, Upload, piece
 
-ROOT = Path(__file__).parents[2]
 CHECK = ROOT / "e2e/telemetry/check_lines.py"
 SCHEMA = ROOT / "docs/audit.schema.json"
 

@@ -1,6 +1,6 @@
 """Prometheus's view: each request counted once, bounded labels, and no secrets.
 
-Metrics about stored data are in test_metrics_stored.py, the listener itself in
+Metrics about stored data are in test_stored_metrics.py, the listener itself in
 test_admin_listener.py.
 """
 
