@@ -36,7 +36,7 @@ MODULES = {
     r"\bkey_services\.aws_kms\b": ("moto",),
     r'\btools\("moto"\)': ("moto",),
     r"\bkey_services\.constellation\b": ("grpc",),
-    r"\bkey_services\.openbao\b": ("openbao",),
+    r"\bkey_services\.(openbao|transit)\b": ("openbao",),
     r"\bkey_services\.softhsm\b": ("softhsm",),
     r"\btelemetry\.collector\b": ("telemetry",),
     r'\btools\("telemetry"\)': ("telemetry",),

@@ -10,27 +10,26 @@ import signal
 
 import pytest
 
-from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
 from key_services.aws_kms import REGION, ContainerCredentials, KmsRelay, MotoKms
 from key_services.drills import (
     KEK,
     SERVICE,
     SERVICE_ALONE,
+    another_replica_continues_an_upload,
+    another_replica_reads,
     change_envelope,
     count_calls,
+    envelope,
     get,
+    key_is_taken_away,
     outage_in_traffic,
     put,
     readiness,
-    settings,
+    start_replica,
     wait_for,
 )
-from refusal import assert_nothing_stored
-from sealed import leaks, open_under, parse_envelope
 from servers import OWNER
-from uploads import FIVE_MIB, Upload, body_of, piece
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +79,13 @@ def replica(deployments, relay, kms_key):
             for key in keys
         )
         active = f'active = "aws-kms:{keys[0]}"'
-        return deployments.proxy(
-            deployments.server("seaweedfs"),
-            f"aws-kms-{name}-{secrets.token_hex(2)}",
-            settings=settings(
-                "\n".join(['service_timeout = "1s"', active, *lines]), more=entries + BACKEND
-            ),
+        return start_replica(
+            deployments,
+            f"aws-kms-{name}",
+            'service_timeout = "1s"',
+            active,
+            *lines,
+            more=entries + BACKEND,
             environment=SERVICE_ALONE | {"AWS_EC2_METADATA_DISABLED": "true"} | login,
             **options,
         )
@@ -93,45 +93,19 @@ def replica(deployments, relay, kms_key):
     return start
 
 
-@pytest.fixture(scope="module")
-def deployment(replica):
-    return replica("first")
-
-
-@pytest.fixture(scope="module")
-def bucket(deployments):
-    return make_bucket(deployments.get("seaweedfs", "http"))
-
-
-def envelope(deployment, bucket, key):
-    return parse_envelope(deployment.stored(bucket, key).metadata["isec"])
-
-
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
 def test_another_replica_reads_what_one_wrote(
     deployment, replica, moto, kms_key, bucket, key, size
 ):
-    plaintext = content(size)
-    assert put(deployment, bucket, key, plaintext).status == 200
-    assert get(replica("second"), bucket, key).body == plaintext
-    stored = deployment.stored(bucket, key)
-    assert not leaks(stored.body, plaintext)
-    kek = moto.kek(parse_envelope(stored.metadata["isec"])[SERVICE])
-    assert len(kek) == 32
-    assert open_under(stored, kek, f"aws-kms:{kms_key}", bucket, key, size) == plaintext
+    name = f"aws-kms:{kms_key}"
+    another_replica_reads(replica, deployment, bucket, key, size, name=name, kek=moto.kek)
 
 
 def test_another_replica_goes_on_with_a_multipart_upload_and_reads_it(
-    deployment, replica, kms_key, bucket, key, s3
+    deployment, replica, kms_key, bucket, key
 ):
-    second = boto3_client(replica("second").target)
-    upload = Upload(s3, bucket, key)
-    upload.part(1, piece(FIVE_MIB, "one"))
-    upload.through(second).part(2, piece(SMALL, "two"))
-    upload.complete()
-    assert envelope(deployment, bucket, key)[KEK] == f"aws-kms:{kms_key}"
-    third = boto3_client(replica("third").target)
-    assert body_of(third, bucket, key) == upload.plaintext
+    name = f"aws-kms:{kms_key}"
+    another_replica_continues_an_upload(replica, deployment, bucket, key, name=name)
 
 
 def test_after_a_rotation_inside_kms_old_and_new_objects_open(
@@ -193,25 +167,16 @@ def test_a_key_that_was_taken_away_is_a_clear_error(
     replica, moto, bucket, prefix, take_away, logged
 ):
     key = moto.new_key()
-    single = replica("single", "kek_objects = 1", keys=[key])
-    assert put(single, bucket, prefix + "cached", content(SMALL, "cached")).status == 200
-    cold = replica("cold", keys=[key])
-    take_away(moto, key)
-    for answer in [
-        put(single, bucket, prefix + "refused", b"x"),
-        get(cold, bucket, prefix + "cached"),
-    ]:
-        assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
-        assert key.encode() in answer.body
-    single.proxy.wait_for_log(logged)
-    cold.proxy.wait_for_log(logged)
-    assert_nothing_stored(single, bucket, prefix + "refused")
-    # Cached KEKs open for the cache time, and the replica stays in service.
-    assert get(single, bucket, prefix + "cached").body == content(SMALL, "cached")
-    assert readiness(single).status == 200
-    moto.restore(key)
-    assert put(single, bucket, prefix + "again", b"x").status == 200
-    assert get(cold, bucket, prefix + "cached").body == content(SMALL, "cached")
+    key_is_taken_away(
+        replica("single", "kek_objects = 1", keys=[key]),
+        replica("cold", keys=[key]),
+        bucket,
+        prefix,
+        take_away=lambda: take_away(moto, key),
+        give_back=lambda: moto.restore(key),
+        logged=logged,
+        named=key,
+    )
 
 
 def test_an_alias_names_a_key_and_a_missing_one_is_a_clear_error(replica, moto, bucket, prefix):

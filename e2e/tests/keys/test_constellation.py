@@ -12,26 +12,25 @@ import pytest
 import raw
 from certificates import make_certificates
 from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
 from key_services.constellation import ID_PREFIX, NAME, ConstellationService
 from key_services.drills import (
-    KEK,
     SERVICE,
-    SERVICE_ALONE,
+    another_replica_continues_an_upload,
+    another_replica_reads,
     change_envelope,
     count_calls,
+    envelope,
     get,
     outage_in_traffic,
     put,
     readiness,
-    settings,
+    start_replica,
     wait_for,
 )
 from legacy import CONSTELLATION, Older
 from refusal import assert_nothing_stored
-from sealed import leaks, open_under, parse_envelope
-from uploads import FIVE_MIB, Upload, body_of, piece
+from sealed import open_under, parse_envelope
 
 
 @pytest.fixture(scope="module")
@@ -54,58 +53,24 @@ def replica(deployments, service):
 
     def start(name: str, *lines: str, at=service, scheme: str = "", **options):
         address = f"{scheme or at.scheme}://127.0.0.1:{at.port}"
-        keys = "\n".join([f'kms = "{address}"', 'service_timeout = "2s"', *lines])
-        return deployments.proxy(
-            deployments.server("seaweedfs"),
-            f"constellation-{name}-{secrets.token_hex(2)}",
-            settings=settings(keys),
-            environment=SERVICE_ALONE,
-            **options,
-        )
+        keys = [f'kms = "{address}"', 'service_timeout = "2s"', *lines]
+        return start_replica(deployments, f"constellation-{name}", *keys, **options)
 
     return start
 
 
-@pytest.fixture(scope="module")
-def deployment(replica):
-    return replica("first")
-
-
-@pytest.fixture(scope="module")
-def bucket(deployments):
-    return make_bucket(deployments.get("seaweedfs", "http"))
-
-
-@pytest.fixture
-def envelope(deployment, bucket):
-    return lambda key: parse_envelope(deployment.stored(bucket, key).metadata["isec"])
-
-
 @pytest.mark.parametrize("size", [0, 1, SMALL, LARGE])
 def test_another_replica_reads_what_one_wrote(deployment, replica, service, bucket, key, size):
-    plaintext = content(size)
-    assert put(deployment, bucket, key, plaintext).status == 200
-    assert get(replica("second"), bucket, key).body == plaintext
-    stored = deployment.stored(bucket, key)
-    assert not leaks(stored.body, plaintext)
-    ciphertext = parse_envelope(stored.metadata["isec"])[SERVICE]
-    assert ciphertext.startswith(ID_PREFIX.encode()) and len(ciphertext) == len(ID_PREFIX) + 32
-    kek = service.kek(ciphertext)
-    assert open_under(stored, kek, NAME, bucket, key, size) == plaintext
+    another_replica_reads(replica, deployment, bucket, key, size, name=NAME, kek=service.kek)
+    identity = envelope(deployment, bucket, key)[SERVICE]
+    assert identity.startswith(ID_PREFIX.encode()) and len(identity) == len(ID_PREFIX) + 32
 
 
 def test_another_replica_goes_on_with_a_multipart_upload_and_reads_it(
-    deployment, replica, bucket, key, s3, envelope
+    deployment, replica, bucket, key
 ):
-    second = boto3_client(replica("second").target)
-    upload = Upload(s3, bucket, key)
-    upload.part(1, piece(FIVE_MIB, "one"))
-    upload.through(second).part(2, piece(SMALL, "two"))
-    upload.complete()
-    assert envelope(key)[KEK] == NAME
-    assert envelope(key)[SERVICE].startswith(ID_PREFIX.encode())
-    third = boto3_client(replica("third").target)
-    assert body_of(third, bucket, key) == upload.plaintext
+    another_replica_continues_an_upload(replica, deployment, bucket, key, name=NAME)
+    assert envelope(deployment, bucket, key)[SERVICE].startswith(ID_PREFIX.encode())
 
 
 def test_with_another_master_secret_older_objects_open_once_the_old_one_is_back(

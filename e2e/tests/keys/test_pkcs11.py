@@ -9,26 +9,25 @@ import secrets
 
 import pytest
 
-from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
 from key_services.drills import (
     KEK,
-    SERVICE,
     SERVICE_ALONE,
+    another_replica_continues_an_upload,
+    another_replica_reads,
     change_envelope,
     count_calls,
+    envelope,
     get,
+    key_is_taken_away,
     outage_in_traffic,
     put,
     readiness,
-    settings,
+    start_replica,
     wait_for,
 )
 from key_services.softhsm import PIN, SPY, HangingSpy, SoftHSM, Spy
 from refusal import assert_nothing_stored
-from sealed import leaks, open_under, parse_envelope
-from uploads import FIVE_MIB, Upload, body_of, piece
 
 LABEL = "s3proxy"
 
@@ -67,14 +66,16 @@ def replica(deployments, hsm, run_directory):
             f'pin = "{pin}"\n'
             for label in labels
         )
-        name = f"pkcs11-{name}-{secrets.token_hex(2)}"
-        spy = spy or Spy(at, run_directory / f"{name}.calls")
+        name = f"pkcs11-{name}"
+        spy = spy or Spy(at, run_directory / f"{name}-{secrets.token_hex(2)}.calls")
         active = "encrypt_key" if local_key else envelope_name(at, labels[0])
-        keys = "\n".join(['service_timeout = "1s"', f'active = "{active}"', *lines])
-        return deployments.proxy(
-            deployments.server("seaweedfs"),
+        return start_replica(
+            deployments,
             name,
-            settings=settings(keys, more=entries),
+            'service_timeout = "1s"',
+            f'active = "{active}"',
+            *lines,
+            more=entries,
             environment=spy.environment | ({} if local_key else SERVICE_ALONE),
         )
 
@@ -85,43 +86,24 @@ def envelope_name(hsm: SoftHSM, label: str) -> str:
     return f"pkcs11:{hsm.token}/{label}"
 
 
-@pytest.fixture(scope="module")
-def deployment(replica):
-    return replica("first")
-
-
-@pytest.fixture(scope="module")
-def bucket(deployments):
-    return make_bucket(deployments.get("seaweedfs", "http"))
-
-
-def envelope(deployment, bucket, key):
-    return parse_envelope(deployment.stored(bucket, key).metadata["isec"])
-
-
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
 def test_another_replica_reads_what_one_wrote(deployment, replica, hsm, bucket, key, size):
-    plaintext = content(size)
-    assert put(deployment, bucket, key, plaintext).status == 200
-    assert get(replica("second"), bucket, key).body == plaintext
-    stored = deployment.stored(bucket, key)
-    assert not leaks(stored.body, plaintext)
-    kek = hsm.kek(LABEL, parse_envelope(stored.metadata["isec"])[SERVICE])
-    assert len(kek) == 32
-    assert open_under(stored, kek, envelope_name(hsm, LABEL), bucket, key, size) == plaintext
+    another_replica_reads(
+        replica,
+        deployment,
+        bucket,
+        key,
+        size,
+        name=envelope_name(hsm, LABEL),
+        kek=lambda ciphertext: hsm.kek(LABEL, ciphertext),
+    )
 
 
 def test_another_replica_goes_on_with_a_multipart_upload_and_reads_it(
-    deployment, replica, hsm, bucket, key, s3
+    deployment, replica, hsm, bucket, key
 ):
-    second = boto3_client(replica("second").target)
-    upload = Upload(s3, bucket, key)
-    upload.part(1, piece(FIVE_MIB, "one"))
-    upload.through(second).part(2, piece(SMALL, "two"))
-    upload.complete()
-    assert envelope(deployment, bucket, key)[KEK] == envelope_name(hsm, LABEL)
-    third = boto3_client(replica("third").target)
-    assert body_of(third, bucket, key) == upload.plaintext
+    name = envelope_name(hsm, LABEL)
+    another_replica_continues_an_upload(replica, deployment, bucket, key, name=name)
 
 
 def test_the_next_key_seals_and_the_one_before_still_opens(replica, hsm, bucket, prefix):
@@ -187,20 +169,14 @@ def test_a_token_that_hangs_delays_only_requests_that_need_it(replica, hanging_s
 
 
 def test_a_deleted_key_is_a_clear_error(replica, own_hsm, bucket, prefix):
-    single = replica("single", "kek_objects = 1", at=own_hsm)
-    cold = replica("cold", at=own_hsm)
-    assert put(single, bucket, prefix + "cached", content(SMALL)).status == 200
-    own_hsm.delete_key(LABEL)
-    for answer in [
-        put(single, bucket, prefix + "refused", b"x"),
-        get(cold, bucket, prefix + "cached"),
-    ]:
-        assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
-    single.proxy.wait_for_log(f"no secret key labelled \\\"{LABEL}\\\"")
-    assert_nothing_stored(single, bucket, prefix + "refused")
-    # Cached KEKs open for the cache time, and the replica stays in service.
-    assert get(single, bucket, prefix + "cached").body == content(SMALL)
-    assert readiness(single).status == 200
+    key_is_taken_away(
+        replica("single", "kek_objects = 1", at=own_hsm),
+        replica("cold", at=own_hsm),
+        bucket,
+        prefix,
+        take_away=lambda: own_hsm.delete_key(LABEL),
+        logged=f"no secret key labelled \\\"{LABEL}\\\"",
+    )
 
 
 @pytest.mark.parametrize(

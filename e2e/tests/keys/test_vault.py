@@ -7,25 +7,24 @@ import secrets
 
 import pytest
 
-from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
 from key_services.drills import (
     KEK,
     SERVICE,
-    SERVICE_ALONE,
+    another_replica_continues_an_upload,
+    another_replica_reads,
     change_envelope,
     count_calls,
+    envelope,
     get,
+    key_is_taken_away,
     outage_in_traffic,
     put,
-    settings,
+    start_replica,
 )
 from key_services.openbao import OpenBao
 from key_services.transit import Tenant, key_entry
 from refusal import assert_nothing_stored
-from sealed import leaks, open_under, parse_envelope
-from uploads import FIVE_MIB, Upload, body_of, piece
 
 
 @pytest.fixture(scope="module")
@@ -62,59 +61,32 @@ def replica(deployments, vault, vault_key):
         keys = keys or [vault_key]
         entries = "\n".join(key_entry(at, key, trusting=trusting) for key in keys)
         active = f'active = "{at.envelope_name(keys[0])}"'
-        return deployments.proxy(
-            deployments.server("seaweedfs"),
-            f"vault-{name}-{secrets.token_hex(2)}",
-            settings=settings(
-                "\n".join(['service_timeout = "1s"', active, *lines]), more=entries
-            ),
-            environment=SERVICE_ALONE,
-            **options,
-        )
+        keys = ['service_timeout = "1s"', active, *lines]
+        return start_replica(deployments, f"vault-{name}", *keys, more=entries, **options)
 
     return start
-
-
-@pytest.fixture(scope="module")
-def deployment(replica):
-    return replica("first")
-
-
-@pytest.fixture(scope="module")
-def bucket(deployments):
-    return make_bucket(deployments.get("seaweedfs", "http"))
-
-
-def envelope(deployment, bucket, key):
-    return parse_envelope(deployment.stored(bucket, key).metadata["isec"])
 
 
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
 def test_another_replica_reads_what_one_wrote(
     deployment, replica, vault, vault_key, bucket, key, size
 ):
-    plaintext = content(size)
-    assert put(deployment, bucket, key, plaintext).status == 200
-    assert get(replica("second"), bucket, key).body == plaintext
-    stored = deployment.stored(bucket, key)
-    assert not leaks(stored.body, plaintext)
-    kek = vault.kek(vault_key, parse_envelope(stored.metadata["isec"])[SERVICE])
-    assert len(kek) == 32
-    name = vault.envelope_name(vault_key)
-    assert open_under(stored, kek, name, bucket, key, size) == plaintext
+    another_replica_reads(
+        replica,
+        deployment,
+        bucket,
+        key,
+        size,
+        name=vault.envelope_name(vault_key),
+        kek=lambda ciphertext: vault.kek(vault_key, ciphertext),
+    )
 
 
 def test_another_replica_goes_on_with_a_multipart_upload_and_reads_it(
-    deployment, replica, vault, vault_key, bucket, key, s3
+    deployment, replica, vault, vault_key, bucket, key
 ):
-    second = boto3_client(replica("second").target)
-    upload = Upload(s3, bucket, key)
-    upload.part(1, piece(FIVE_MIB, "one"))
-    upload.through(second).part(2, piece(SMALL, "two"))
-    upload.complete()
-    assert envelope(deployment, bucket, key)[KEK] == vault.envelope_name(vault_key)
-    third = boto3_client(replica("third").target)
-    assert body_of(third, bucket, key) == upload.plaintext
+    name = vault.envelope_name(vault_key)
+    another_replica_continues_an_upload(replica, deployment, bucket, key, name=name)
 
 
 def test_a_namespace_and_mounts_of_other_names(replica, openbao, bucket, key):
@@ -226,23 +198,16 @@ def test_a_deleted_key_is_a_clear_error(replica, vault, bucket, prefix):
 
 def test_a_disabled_key_is_a_clear_error(replica, vault, bucket, prefix):
     key = vault.new_key()
-    single = replica("single", "kek_objects = 1", keys=[key])
-    cold = replica("cold", keys=[key])
-    assert put(single, bucket, prefix + "cached", content(SMALL)).status == 200
-    vault.disable(key)
-    for answer in [
-        get(cold, bucket, prefix + "cached"),
-        put(single, bucket, prefix + "refused", b"x"),
-    ]:
-        assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
-        assert key.encode() in answer.body
-    for proxy in [cold, single]:
-        proxy.proxy.wait_for_log("soft-deleted key")
-    assert_nothing_stored(single, bucket, prefix + "refused")
-    assert get(single, bucket, prefix + "cached").body == content(SMALL)
-    vault.enable(key)
-    assert put(single, bucket, prefix + "again", b"x").status == 200
-    assert get(cold, bucket, prefix + "cached").body == content(SMALL)
+    key_is_taken_away(
+        replica("single", "kek_objects = 1", keys=[key]),
+        replica("cold", keys=[key]),
+        bucket,
+        prefix,
+        take_away=lambda: vault.disable(key),
+        give_back=lambda: vault.enable(key),
+        logged="soft-deleted key",
+        named=key,
+    )
 
 
 @pytest.mark.parametrize("kind", ["aes128-gcm96", "chacha20-poly1305", "xchacha20-poly1305"])

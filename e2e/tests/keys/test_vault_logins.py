@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conftest import make_bucket
 from content import SMALL, content
-from key_services.drills import SERVICE_ALONE, get, put, settings, wait_for
+from key_services.drills import get, put, start_replica, wait_for
 from key_services.kubernetes import Cluster
 from key_services.transit import Tenant, key_entry, kubernetes_login, token_login
 from refusal import assert_nothing_stored
@@ -24,21 +23,11 @@ def replica(deployments):
     """Starts proxies whose only key is a Transit key, and which call Transit for every write."""
 
     def start(name: str, vault: Tenant, key: str, login: str | None = None):
-        return deployments.proxy(
-            deployments.server("seaweedfs"),
-            f"vault-{name}-{secrets.token_hex(2)}",
-            settings=settings(
-                'service_timeout = "1s"\nkek_objects = 1', more=key_entry(vault, key, login)
-            ),
-            environment=SERVICE_ALONE,
-        )
+        keys = ['service_timeout = "1s"', "kek_objects = 1"]
+        more = key_entry(vault, key, login)
+        return start_replica(deployments, f"vault-{name}", *keys, more=more)
 
     return start
-
-
-@pytest.fixture(scope="module")
-def bucket(deployments):
-    return make_bucket(deployments.get("seaweedfs", "http"))
 
 
 def test_a_token_is_renewed_in_time(replica, vault, bucket, prefix):
