@@ -19,7 +19,7 @@ import needs
 from browser import Browser, Pages
 from certificates import make_certificates
 from clients import boto3_client
-from deployment import Deployments
+from deployment import Deployments, make_bucket
 from hosts import Names
 from key_services.openbao import OpenBao
 from scrape import Admin
@@ -199,9 +199,3 @@ def prefix():
 def key(prefix):
     """An object key that no other test uses."""
     return prefix + "object"
-
-
-def make_bucket(deployment) -> str:
-    name = f"e2e-{secrets.token_hex(4)}"
-    boto3_client(deployment.backend.target).create_bucket(Bucket=name)
-    return name

@@ -1,5 +1,6 @@
 """A deployment: a backend, the proxy in front of it, and a test's view of both."""
 
+import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,3 +115,10 @@ class Deployments:
         certificates = self._certificates if scheme == "https" else None
         deployment = self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
         return deployment.known_by(SERVICE) if by_name else deployment
+
+
+def make_bucket(deployment: Deployment) -> str:
+    """A bucket with a name of its own, made without the proxy."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    boto3_client(deployment.backend.target).create_bucket(Bucket=name)
+    return name

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from recorder import Relay
 from sealed import stored_length
 

@@ -10,7 +10,7 @@ import pytest
 import sdks
 from cells import Place
 from client_driver import Driver, Drivers, trying
-from conftest import make_bucket
+from deployment import make_bucket
 from processes import clean_environment, run
 from trees import KIB, MIB, content, write_files
 

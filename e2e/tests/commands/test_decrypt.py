@@ -6,8 +6,8 @@ import pytest
 
 import proxy as program
 from commands import command
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from legacy import KEK_VERSIONS, Older
 from uploads import FIVE_MIB, Upload, piece
 

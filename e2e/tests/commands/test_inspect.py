@@ -6,6 +6,7 @@ import pytest
 
 from commands import command
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from sealed import key_name, raw_key, stored_length
 from uploads import FIVE_MIB, Upload, piece
 
@@ -83,7 +84,7 @@ def test_a_walk_starts_after_the_named_key(deployment, kinds):
 
 
 def test_versions_are_distinguished(deployment, s3, backend_s3, kinds):
-    from conftest import make_bucket
+    from deployment import make_bucket
 
     bucket = make_bucket(deployment)
     enabled = {"Status": "Enabled"}

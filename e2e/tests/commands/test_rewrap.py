@@ -9,8 +9,8 @@ import pytest
 
 from clients import boto3_client
 from commands import command
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from proxy import new_key
 from sealed import key_name, raw_key
 from uploads import FIVE_MIB, STATE_PREFIX, Upload, body_of, piece, states

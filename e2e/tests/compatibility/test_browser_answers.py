@@ -6,7 +6,7 @@ import pytest
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from forms import Form, encode, policy_of, request, signed
 from servers import Moto
 from trees import MIB

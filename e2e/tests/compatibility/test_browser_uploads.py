@@ -10,7 +10,7 @@ import pytest
 
 from browser import CONTENT, content
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 
 SIZES = {"held": 100, "streamed": 1024 * 1024 + 70_000}
 BY_SIZE = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)

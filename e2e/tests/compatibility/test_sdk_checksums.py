@@ -13,8 +13,8 @@ from chunks import ALGORITHMS, checksum
 from client_driver import Drivers
 from clients import RustSdk
 from clients_python import run_program
-from conftest import make_bucket
 from content import content
+from deployment import make_bucket
 
 MIB = 1024 * 1024
 SMALL = content(16 * 1024 + 1)

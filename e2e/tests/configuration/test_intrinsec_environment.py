@@ -5,9 +5,8 @@ import pytest
 import raw
 import wire
 from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
-from deployment import Deployment
+from deployment import Deployment, make_bucket
 from forms import Form, policy_of, post, signed
 from legacy import KEK_VERSIONS, Older
 from proxy import Proxy

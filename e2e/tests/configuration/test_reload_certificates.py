@@ -14,7 +14,7 @@ from cryptography import x509
 import raw
 from certificates import Certificates, make_certificates
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from loops import Loop, Loops, assert_same, body, sdk_objects
 from refusal import put
 from scrape import Admin

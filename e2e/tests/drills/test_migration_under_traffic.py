@@ -13,8 +13,8 @@ import pytest
 
 from clients import boto3_client
 from commands import command
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older
 from proxy import new_key
 from uploads import body_of

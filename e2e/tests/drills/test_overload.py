@@ -19,7 +19,7 @@ import pytest
 
 import raw
 import wire
-from conftest import make_bucket
+from deployment import make_bucket
 from known_clients import credential_of, known_client
 from loops import assert_same, body
 from proxy import Proxy

@@ -14,8 +14,8 @@ import pytest
 
 from clients import boto3_client
 from commands import command
-from conftest import make_bucket
 from content import SMALL, content
+from deployment import make_bucket
 from proxy import binary, new_key
 from sealed import key_name, raw_key
 from uploads import FIVE_MIB, Upload, piece

@@ -26,7 +26,7 @@ import attack
 import raw
 import wire
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from known_clients import credential_of, known_client
 from proxy import Proxy
 from refusal import put

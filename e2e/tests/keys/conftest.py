@@ -2,8 +2,8 @@
 proxies whose only keys are the service's."""
 
 import pytest
+from deployment import make_bucket
 
-from conftest import make_bucket
 
 
 @pytest.fixture(scope="module")

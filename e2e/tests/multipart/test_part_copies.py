@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 import raw
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from multipart_samples import FIVE_MIB, sample
 from refusal import assert_refused
 

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from recorder import Relay
 from uploads import FIVE_MIB, Upload, body_of, piece, states
 

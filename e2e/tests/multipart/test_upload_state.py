@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 
 PREFIX = ".s3proxy/uploads/"
 MIB = 1024 * 1024

@@ -9,7 +9,7 @@ import pytest
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from sealed import open_sealed
 
 HEADERS = {

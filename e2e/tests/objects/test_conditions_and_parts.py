@@ -5,7 +5,7 @@ import random
 import pytest
 
 import raw
-from conftest import make_bucket
+from deployment import make_bucket
 
 SIZE = 20000
 CONTENT = random.Random(SIZE).randbytes(SIZE)

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from multipart_samples import FIVE_MIB, sample
 from recorder import Replacing
 from refusal import assert_nothing_stored, assert_refused

@@ -9,8 +9,8 @@ import itertools
 import pytest
 
 import raw
-from conftest import make_bucket
 from content import SMALL, content
+from deployment import make_bucket
 from refusal import assert_nothing_stored, assert_refused
 
 OLDER = "Wed, 01 Jan 2020 00:00:00 GMT"

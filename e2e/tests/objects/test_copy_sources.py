@@ -5,8 +5,8 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from refusal import assert_nothing_stored, assert_refused
 from sealed import leaks, open_sealed, stored_length
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 import raw
-from conftest import make_bucket
+from deployment import make_bucket
 
 KEYS = {
     "space": "with space and  two",

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 import raw
 import wire
 from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from legacy import (
     CONSTELLATION,
     INTRINSEC,

@@ -12,8 +12,8 @@ import urllib3
 import raw
 from chunks import ALGORITHMS, checksum
 from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from forms import BOUNDARY, Form, encode, head, one_field, policy_of, post, request, signed
 from known_clients import credential_of, known_client
 from refusal import assert_nothing_stored, assert_refused

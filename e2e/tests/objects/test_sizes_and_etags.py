@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 
 SEALED_ETAG = re.compile(r'^"[0-9a-f]{32}-0"$')
 OTHER_ETAG = '"00000000000000000000000000000000-0"'

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from operation_table import ROWS, TABLE, by_name
 from sealed import leaks
 

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 import raw
-from conftest import make_bucket
+from deployment import make_bucket
 
 XMLNS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 KEY = "object"

@@ -15,7 +15,7 @@ from botocore.session import get_session
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from operation_table import ROWS, by_name
 
 CHANGES = {

@@ -3,7 +3,7 @@
 import pytest
 
 import raw
-from conftest import make_bucket
+from deployment import make_bucket
 
 SETTINGS = """
 [listen]

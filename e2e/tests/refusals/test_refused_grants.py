@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 import raw
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from deployment import make_bucket
 from known_clients import READING, credential_of, known_client
 from refusal import assert_nothing_stored, assert_refused, stored_keys
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import make_bucket
 from content import content
+from deployment import make_bucket
 from multipart_samples import FIVE_MIB, FOOTER, UNKNOWN_MARK, Part, Sample, message, part, sample
 from sealed import Stored, stored_length
 from tampering import Vault, assert_detected, assert_only_plaintext, assert_refused_outright

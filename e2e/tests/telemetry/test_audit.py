@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
+from deployment import make_bucket
 from known_clients import READING, credential_of, known_client
 from legacy import CONSTELLATION, ZERO_KEK, Older
 from processes import clean_environment, run

@@ -11,8 +11,8 @@ import re
 import pytest
 
 import raw
-from conftest import make_bucket
 from content import LARGE, MARKER, SMALL, content
+from deployment import make_bucket
 from refusal import put
 from servers import OWNER
 

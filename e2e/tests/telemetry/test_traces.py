@@ -12,8 +12,7 @@ import pytest
 
 import raw
 from clients import boto3_client
-from conftest import make_bucket
-from deployment import Deployment
+from deployment import Deployment, make_bucket
 from key_services.constellation import NAME, ConstellationService
 from key_services.drills import settings
 from known_clients import credential_of, known_client
