@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from clients import boto3_client
 from commands import command
 from content import LARGE, SMALL, content
 from deployment import make_bucket
@@ -14,8 +15,6 @@ from uploads import FIVE_MIB, Upload, piece
 @pytest.fixture(scope="module")
 def kinds(deployment, bucket):
     """One object of each kind, beside the state of an upload."""
-    from clients import boto3_client
-
     s3, backend = boto3_client(deployment.target), boto3_client(deployment.backend.target)
     s3.put_object(Bucket=bucket, Key="kinds/single", Body=content(LARGE))
     upload = Upload(s3, bucket, "kinds/multipart")
@@ -84,8 +83,6 @@ def test_a_walk_starts_after_the_named_key(deployment, kinds):
 
 
 def test_versions_are_distinguished(deployment, s3, backend_s3, kinds):
-    from deployment import make_bucket
-
     bucket = make_bucket(deployment)
     enabled = {"Status": "Enabled"}
     backend_s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
