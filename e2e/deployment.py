@@ -105,13 +105,13 @@ class Deployments:
             proxy.terminate()
 
     def _start(self, backend: str, scheme: str) -> Deployment:
+        # Half of all clients use a host name, the others an address.
+        by_name = scheme == "https" or backend == "radosgw"
+        if by_name and not self.direct:
+            self._names.resolve()
         server = self.server(backend)
         if self.direct:
             return Deployment(server.target, server, proxy=None)
-        # Half of all clients use a host name, the others an address.
-        by_name = scheme == "https" or backend == "radosgw"
-        if by_name:
-            self._names.resolve()
         certificates = self._certificates if scheme == "https" else None
         deployment = self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
         return deployment.known_by(SERVICE) if by_name else deployment
