@@ -102,7 +102,7 @@ def deployments(request, run_directory, certificates, names):
         direct = request.config.getoption("--direct")
         deployments = Deployments(run_directory, certificates, started, names, direct=direct)
         yield deployments
-        deployments.terminate_proxies()
+        deployments.stop_proxies()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A deployment: a backend, the proxy in front of it, and a test's view of both."""
 
 import secrets
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,14 +96,17 @@ class Deployments:
     def proxy(self, server: Server, name: str, **options) -> Deployment:
         """An additional proxy with its own settings; `name` names its log."""
         proxy = Proxy(self._directory, server.target, name=name, **options)
-        self._started.callback(proxy.stop)
         self._proxies.append(proxy)
         return Deployment(proxy.target, server, proxy)
 
-    def terminate_proxies(self) -> None:
-        """Has all proxies drain at the same time: some take seconds."""
+    def stop_proxies(self) -> None:
+        """Ends all proxies at the same time, and kills those that drain for seconds: drains have
+        their own tests."""
         for proxy in self._proxies:
             proxy.terminate()
+        deadline = time.monotonic() + 1
+        for proxy in self._proxies:
+            proxy.stop(max(0.01, deadline - time.monotonic()))
 
     def _start(self, backend: str, scheme: str) -> Deployment:
         # Half of all clients use a host name, the others an address.

@@ -16,12 +16,14 @@ from trees import KIB, MIB, content, write_files
 
 FOLDER = "a folder/ü+(1)~&=/"
 SIZES = (0, 1, 16 * KIB)
-LARGE = 12 * MIB + 1
+LARGE = 10 * MIB + 1
+"""Three parts, the last of one byte."""
+
 RANGES = (
     (0, 0),
     (16 * KIB - 1, 16 * KIB),
     (MIB, MIB + 99),
-    (5 * MIB - 1, 11 * MIB),
+    (5 * MIB - 1, 9 * MIB),
     (LARGE - 1, LARGE - 1),
 )
 
