@@ -23,6 +23,7 @@ import garage
 from clients import boto3_client
 from content import MARKER
 from deployment import Deployment, Deployments
+from repository import E2E, TESTS
 from sealed import stored_length
 from target import Target
 
@@ -30,7 +31,6 @@ BACKENDS = ("seaweedfs", "radosgw", "moto", *(["garage"] if garage.program() els
 STATE_PREFIX = ".s3proxy/"
 WORKS, FAILED, SKIPPED = "works", "failed", "skipped"
 
-_HERE = Path(__file__).parent
 
 
 def cell(
@@ -59,7 +59,7 @@ def cell(
 
 def pinned(package: str) -> str:
     """The version of a Python package that the suite installs as a client."""
-    lists = set((_HERE / "requirements").glob("*.txt")) - {_HERE / "requirements/moto.txt"}
+    lists = set((E2E / "requirements").glob("*.txt")) - {E2E / "requirements/moto.txt"}
     for path in sorted(lists):
         for line in path.read_text().splitlines():
             name, _, version = line.partition("==")
@@ -154,7 +154,7 @@ def pytest_deselected(items):
 
 def pytest_collection_finish(session):
     modules = {item.path for item in session.items}
-    everything = set((_HERE / "tests").glob("test_clients_*.py"))
+    everything = set((TESTS / "clients").glob("test_*.py"))
     if not everything <= modules or any("::" in argument for argument in session.config.args):
         session.config.stash[RESULTS].whole = False
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from certificates import Certificates, make_certificates
-from documents import ROOT
 from internet import Internet
 from processes import Process, clean_environment, free_port, run
 from proxy import binary, new_key
+from repository import ROOT
 from servers import OWNER, tools
 from target import Credential, Target
 

@@ -33,6 +33,7 @@ from pathlib import Path
 
 import pytest
 
+import needs
 from cells import cell
 from clients import aws_variables
 from processes import clean_environment, run
@@ -93,6 +94,7 @@ class Driver:
     def __init__(
         self, program: Program, target: Target, home: Path, log: Path, trust: dict[str, str]
     ):
+        needs.starting(program.command[0])
         self._log = log
         with log.open("ab") as errors:
             self._child = subprocess.Popen(

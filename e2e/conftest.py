@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+import needs
 from browser import Browser, Pages
 from certificates import make_certificates
 from clients import boto3_client
-from deployment import Deployments
-from hosts import resolving
+from deployment import Deployments, make_bucket
+from hosts import Names
 from key_services.openbao import OpenBao
 from scrape import Admin
 from target import DOMAIN, SERVICE
@@ -27,7 +28,7 @@ from target import DOMAIN, SERVICE
 pytest_plugins = ["cells", "module_times"]
 
 VIRTUAL_HOST_BUCKETS = ["e2e-matrix", "e2e-names"]
-"""Buckets with a host name each; /etc/hosts needs the names before they are resolved."""
+"""Buckets with a host name each."""
 
 NAMES = [DOMAIN, SERVICE, "s3proxy", *(f"{bucket}.{DOMAIN}" for bucket in VIRTUAL_HOST_BUCKETS)]
 
@@ -47,11 +48,12 @@ def pytest_configure(config):
             del os.environ[name]
     if "S3PROXY_TEST_DIR" not in os.environ:
         raise pytest.UsageError("S3PROXY_TEST_DIR is not set: start the suite with e2e/run")
+    config.pluginmanager.register(needs)
 
 
 def pytest_collection_modifyitems(config, items):
     # Modules that judge all cells or all logs come last, after everything else has run.
-    last = ["test_clients_page.py", "test_lifecycle_logs.py"]
+    last = ["test_clients_page.py", "test_logs.py"]
     items.sort(key=lambda item: last.index(item.path.name) if item.path.name in last else -1)
     # All tests but the matrix are about the proxy.
     if config.getoption("--direct"):
@@ -82,17 +84,25 @@ def certificates(run_directory):
 
 @pytest.fixture(scope="session")
 def names():
-    with resolving(NAMES):
-        yield
+    names = Names(NAMES)
+    yield names
+    names.release()
+
+
+@pytest.fixture(scope="session")
+def resolved(names):
+    """The names resolve, for tests that use one; deployments that are known by name see to it
+    themselves."""
+    names.resolve()
 
 
 @pytest.fixture(scope="session")
 def deployments(request, run_directory, certificates, names):
     with ExitStack() as started:
         direct = request.config.getoption("--direct")
-        deployments = Deployments(run_directory, certificates, started, direct=direct)
+        deployments = Deployments(run_directory, certificates, started, names, direct=direct)
         yield deployments
-        deployments.terminate_proxies()
+        deployments.stop_proxies()
 
 
 @pytest.fixture(scope="session")
@@ -189,9 +199,3 @@ def prefix():
 def key(prefix):
     """An object key that no other test uses."""
     return prefix + "object"
-
-
-def make_bucket(deployment) -> str:
-    name = f"e2e-{secrets.token_hex(4)}"
-    boto3_client(deployment.backend.target).create_bucket(Bucket=name)
-    return name

@@ -4,6 +4,8 @@ No two chunks are equal, so swapped chunks show; and the mark in a log or on a b
 plaintext leaked there.
 """
 
+from functools import lru_cache
+
 MARKER = b"plaintext-of-the-suite-"
 _PIECE = 48
 
@@ -14,6 +16,7 @@ LARGE = 1024 * 1024 + 70_000
 """Bytes of a body that streams through the proxy."""
 
 
+@lru_cache(maxsize=64)
 def content(size: int, name: str = "") -> bytes:
     """`size` bytes that differ by position, and by name if one is given."""
     pieces = -(-size // _PIECE)

@@ -1,5 +1,7 @@
 """A deployment: a backend, the proxy in front of it, and a test's view of both."""
 
+import secrets
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Protocol
 from certificates import Certificates
 from clients import boto3_client
 from garage import Garage
+from hosts import Names
 from proxy import Proxy
 from radosgw import RadosGateway
 from sealed import Stored
@@ -51,12 +54,19 @@ class Deployments:
     """Starts servers and proxies on first use, and keeps them for the session."""
 
     def __init__(
-        self, directory: Path, certificates: Certificates, started: ExitStack, *, direct: bool
+        self,
+        directory: Path,
+        certificates: Certificates,
+        started: ExitStack,
+        names: Names,
+        *,
+        direct: bool,
     ):
         self.direct = direct
         self._directory = directory
         self._certificates = certificates
         self._started = started
+        self._names = names
         self._servers: dict[str, Server] = {}
         self._proxies: list[Proxy] = []
         self._deployments: dict[tuple[str, str], Deployment] = {}
@@ -86,21 +96,33 @@ class Deployments:
     def proxy(self, server: Server, name: str, **options) -> Deployment:
         """An additional proxy with its own settings; `name` names its log."""
         proxy = Proxy(self._directory, server.target, name=name, **options)
-        self._started.callback(proxy.stop)
         self._proxies.append(proxy)
         return Deployment(proxy.target, server, proxy)
 
-    def terminate_proxies(self) -> None:
-        """Has all proxies drain at the same time: some take seconds."""
+    def stop_proxies(self) -> None:
+        """Ends all proxies at the same time, and kills those that drain for seconds: drains have
+        their own tests."""
         for proxy in self._proxies:
             proxy.terminate()
+        deadline = time.monotonic() + 1
+        for proxy in self._proxies:
+            proxy.stop(max(0.01, deadline - time.monotonic()))
 
     def _start(self, backend: str, scheme: str) -> Deployment:
+        # Half of all clients use a host name, the others an address.
+        by_name = scheme == "https" or backend == "radosgw"
+        if by_name and not self.direct:
+            self._names.resolve()
         server = self.server(backend)
         if self.direct:
             return Deployment(server.target, server, proxy=None)
         certificates = self._certificates if scheme == "https" else None
         deployment = self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
-        # Half of all clients use a host name, the others an address.
-        by_name = scheme == "https" or backend == "radosgw"
         return deployment.known_by(SERVICE) if by_name else deployment
+
+
+def make_bucket(deployment: Deployment) -> str:
+    """A bucket with a name of its own, made without the proxy."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    boto3_client(deployment.backend.target).create_bucket(Bucket=name)
+    return name

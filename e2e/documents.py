@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from repository import ROOT
 
 FOLDERS = ("docs", "recover", "charts", "deploy")
 """Folders that contain pages, in addition to the root."""

@@ -5,8 +5,9 @@ import re
 import subprocess
 from functools import cache
 
-from documents import ROOT, Page
+from documents import Page
 from proxy import binary
+from repository import ROOT
 
 TABLES = ("listen", "backend", "clients", "keys", "policy", "rules", "limits", "log", "audit", "traces", "reload")
 """The settings' tables: code in a page that begins with one of these is a setting."""

@@ -22,10 +22,11 @@ import subprocess
 from pathlib import Path
 
 from certificates import make_certificates
-from documents import ROOT, Page
+from documents import Page
 from documents_steps import Step, by_step, helm, script, steps_of
 from processes import Process, clean_environment
 from proxy import binary
+from repository import ROOT
 from servers import tools
 
 CREDENTIAL = {"accessKey": "storage-key", "secretKey": "storage-secret"}

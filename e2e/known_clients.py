@@ -1,7 +1,7 @@
 """Listed clients as settings files have them: entries of `[[clients.known]]` with their grants.
 
 The credential of a client is derived from its name. The secrets contain the mark that
-test_lifecycle_logs.py looks for in the logs of the whole run.
+tests/telemetry/test_logs.py looks for in the logs of the whole run.
 """
 
 import json

@@ -13,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import needs
+
 # Variables like these tell programs of a machine about its own certificate authority or proxy. A
 # client that reads one of them would not trust the suite's CA.
 _UNWANTED = ("AWS_", "OTEL_", "S3PROXY_", "RCLONE_", "SSL_CERT_")
@@ -54,6 +56,7 @@ class Process:
     """A running child with its log."""
 
     def __init__(self, name: str, arguments: list, environment: dict[str, str], log: Path):
+        needs.starting(arguments[0])
         self.name = name
         self.log = log
         with log.open("ab") as output:
@@ -113,6 +116,7 @@ class Process:
 
 def run(arguments: list, environment: dict[str, str], seconds: float = 120) -> str:
     """Runs a program and returns its standard output; raises CommandFailed if it fails."""
+    needs.starting(arguments[0])
     done = subprocess.run(
         list(map(str, arguments)),
         env=environment,

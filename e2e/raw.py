@@ -5,7 +5,7 @@ as given: `..`, doubled slashes, duplicate headers, wrong signatures. A request 
 `sign`, `presign` or `sign_chunked`, changed at will, and sent. Keyword arguments of the signing
 functions break a signature in one chosen way; setting a field afterwards breaks it in any other.
 
-The signature is SigV4 as AWS documents it; test_raw.py compares it with botocore's.
+The signature is SigV4 as AWS documents it; tests/suite/test_raw.py compares it with botocore's.
 """
 
 import datetime

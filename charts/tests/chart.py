@@ -62,7 +62,7 @@ def notes(folder, *arguments):
 
 
 def objects(text):
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
 
 
 def render(values):

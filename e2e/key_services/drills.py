@@ -1,6 +1,8 @@
-"""Drills for every key service: replicas, counted calls, an outage under traffic."""
+"""Drills for every key service: replicas that share objects, counted calls, a key that is taken
+away, an outage under traffic."""
 
 import base64
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +13,10 @@ from zlib import crc32
 import raw
 from clients import boto3_client
 from content import SMALL, content
-from deployment import Deployment
-from sealed import envelope_text, parse_envelope
+from deployment import Deployment, Deployments
+from refusal import assert_nothing_stored
+from sealed import envelope_text, leaks, open_under, parse_envelope
+from uploads import FIVE_MIB, Upload, body_of, piece
 
 LAYOUT, KEK, DEK, HEAD, FLAGS, PRIVATE, SERVICE = 1, 2, 3, 4, 5, 6, 7
 """The fields of an envelope."""
@@ -26,6 +30,28 @@ _PATIENCE = 60
 def settings(keys: str, *, more: str = "") -> str:
     """A settings file; `keys` are the lines of its section [keys]."""
     return f'[listen]\ndrain_delay = "0s"\n\n[keys]\n{keys}\n\n{more}\n'
+
+
+Replica = Callable[..., Deployment]
+"""A module's function that starts a proxy: with a name, lines for [keys], and its own options."""
+
+
+def start_replica(
+    deployments: Deployments,
+    name: str,
+    *lines: str,
+    more: str = "",
+    environment: dict[str, str | None] = SERVICE_ALONE,
+    **options,
+) -> Deployment:
+    """A proxy at SeaweedFS; `lines` are those of its section [keys], and `more` follows them."""
+    return deployments.proxy(
+        deployments.server("seaweedfs"),
+        f"{name}-{secrets.token_hex(2)}",
+        settings=settings("\n".join(lines), more=more),
+        environment=environment,
+        **options,
+    )
 
 
 def put(deployment: Deployment, bucket: str, key: str, body: bytes) -> raw.Response:
@@ -48,6 +74,10 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def envelope(deployment: Deployment, bucket: str, key: str) -> dict:
+    return parse_envelope(deployment.stored(bucket, key).metadata["isec"])
+
+
 def change_envelope(deployment: Deployment, bucket: str, key: str, **fields) -> None:
     """Replaces fields of a stored object's envelope on the backend, by a copy onto itself."""
     s3 = boto3_client(deployment.backend.target)
@@ -60,6 +90,75 @@ def change_envelope(deployment: Deployment, bucket: str, key: str, **fields) -> 
         Metadata=metadata | {"isec": envelope_text(changed)},
         MetadataDirective="REPLACE",
     )
+
+
+def another_replica_reads(
+    replica: Replica,
+    deployment: Deployment,
+    bucket: str,
+    key: str,
+    size: int,
+    *,
+    name: str,
+    kek: Callable[[bytes], bytes],
+) -> None:
+    """An object of one replica opens in another, and with the key that `kek` gets for the stored
+    ciphertext; `name` is the key's name in envelopes."""
+    plaintext = content(size)
+    assert put(deployment, bucket, key, plaintext).status == 200
+    assert get(replica("second"), bucket, key).body == plaintext
+    stored = deployment.stored(bucket, key)
+    assert not leaks(stored.body, plaintext)
+    opened_by = kek(parse_envelope(stored.metadata["isec"])[SERVICE])
+    assert len(opened_by) == 32
+    assert open_under(stored, opened_by, name, bucket, key, size) == plaintext
+
+
+def another_replica_continues_an_upload(
+    replica: Replica, deployment: Deployment, bucket: str, key: str, *, name: str
+) -> None:
+    """One replica begins an upload, a second completes it, and a third reads the object."""
+    second = boto3_client(replica("second").target)
+    upload = Upload(boto3_client(deployment.target), bucket, key)
+    upload.part(1, piece(FIVE_MIB, "one"))
+    upload.through(second).part(2, piece(SMALL, "two"))
+    upload.complete()
+    assert envelope(deployment, bucket, key)[KEK] == name
+    third = boto3_client(replica("third").target)
+    assert body_of(third, bucket, key) == upload.plaintext
+
+
+def key_is_taken_away(
+    single: Deployment,
+    cold: Deployment,
+    bucket: str,
+    prefix: str,
+    *,
+    take_away: Callable[[], None],
+    give_back: Callable[[], None] | None = None,
+    logged: str,
+    named: str = "",
+) -> None:
+    """Without the key, a write of `single`, which has one KEK per object, and a read of `cold`,
+    which has cached nothing, are refused; then the key comes back, if it can."""
+    assert put(single, bucket, prefix + "cached", content(SMALL, "cached")).status == 200
+    take_away()
+    for answer in [
+        put(single, bucket, prefix + "refused", b"x"),
+        get(cold, bucket, prefix + "cached"),
+    ]:
+        assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
+        assert named.encode() in answer.body
+    for deployment in (single, cold):
+        deployment.proxy.wait_for_log(logged)
+    assert_nothing_stored(single, bucket, prefix + "refused")
+    # Cached KEKs open for the cache time, and the replica stays in service.
+    assert get(single, bucket, prefix + "cached").body == content(SMALL, "cached")
+    assert readiness(single).status == 200
+    if give_back:
+        give_back()
+        assert put(single, bucket, prefix + "again", b"x").status == 200
+        assert get(cold, bucket, prefix + "cached").body == content(SMALL, "cached")
 
 
 @dataclass(frozen=True)

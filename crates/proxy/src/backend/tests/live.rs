@@ -51,7 +51,7 @@ async fn create_bucket(backend: &Backend, bucket: &str) {
 }
 
 #[tokio::test]
-#[ignore = "needs an S3 server: e2e/tests/test_backend_client.py starts one"]
+#[ignore = "needs an S3 server: e2e/tests/backends/test_backend_client.py starts one"]
 async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
     let backend = live_backend(Integrity::Unsigned).await;
     backend.probe().await.unwrap();
@@ -98,7 +98,7 @@ async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
 }
 
 #[tokio::test]
-#[ignore = "needs an S3 server: e2e/tests/test_backend_client.py starts one"]
+#[ignore = "needs an S3 server: e2e/tests/backends/test_backend_client.py starts one"]
 async fn a_body_with_a_trailer_is_stored_without_its_framing() {
     let backend = live_backend(Integrity::Trailer).await;
     let bucket = "backend-client-test";
