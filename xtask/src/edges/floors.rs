@@ -130,6 +130,7 @@ const FLOORS: Floors = &[
             "health",
             "missing_features",
             "listen",
+            "objects",
             "operations",
             "panics",
             "record",

@@ -16,7 +16,7 @@ const ROWS: &[(&str, &str, &str)] = &[
         "| headers | 512,",
     ),
     (
-        source!("proxy/src/listen/mod.rs"),
+        source!("proxy/src/listen/connection.rs"),
         "const HEADERS: usize = MAXIMUM_HEADERS + 64;",
         "| headers, before they are looked at | 576 |",
     ),
@@ -86,12 +86,12 @@ const ROWS: &[(&str, &str, &str)] = &[
         "and 256 fields",
     ),
     (
-        source!("proxy/src/backend/client.rs"),
-        "const HEADERS: usize = MAXIMUM_HEADERS + 256;",
+        source!("proxy/src/backend/attempt.rs"),
+        "const MAXIMUM_RESPONSE_HEADERS: usize = MAXIMUM_HEADERS + 256;",
         "| headers | 768:",
     ),
     (
-        source!("proxy/src/backend/client.rs"),
+        source!("proxy/src/backend/attempt.rs"),
         "const CONNECTION_BUFFER: usize = 64 * 1024;",
         "| head | 64 KiB |",
     ),

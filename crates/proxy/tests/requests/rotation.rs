@@ -215,7 +215,7 @@ async fn a_backend_that_keeps_the_condition_on_the_source_alone_is_refused_unles
     rotation.old.put("/bucket/key", "content").await;
     let refused = rotation.rewrap(check()).await.unwrap_err().to_string();
     assert!(
-        refused.contains("on its target") && refused.contains("--offline"),
+        refused.contains("on the target") && refused.contains("--offline"),
         "{refused}"
     );
     assert_eq!(rotation.key_of("key"), rotation.old_name);
