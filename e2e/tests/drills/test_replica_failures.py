@@ -19,7 +19,7 @@ from clients import boto3_client
 from proxy import new_key
 from target import Target
 
-UPLOADS = 200
+UPLOADS = 120
 SIDE_BY_SIDE = 8
 PARTS_AT_ONCE = 3
 PART = 5 * 1024 * 1024
