@@ -107,7 +107,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ),
     (
         source!("proxy/src/keys/constellation.rs"),
-        "const ANSWER_LIMIT: usize = 4096;",
+        "const MAX_RESPONSE_BYTES: usize = 4096;",
         "| 4096 bytes; 16 KiB |",
     ),
     (
