@@ -234,17 +234,18 @@ impl Activity {
             ..
         } = *state;
         match (&state.phase, state.known) {
+            // First: an idle connection whose last response is still being sent is busy, too.
+            (ConnectionPhase::Idle { since }, true) if !state.unsent => {
+                EvictionClass::Idle { since: *since }
+            }
             (ConnectionPhase::Serving, _)
             | (
                 ConnectionPhase::ReadingHead
                 | ConnectionPhase::HeadComplete
-                | ConnectionPhase::Refused,
+                | ConnectionPhase::Refused
+                | ConnectionPhase::Idle { .. },
                 true,
             ) => EvictionClass::Busy { opened, charged },
-            (ConnectionPhase::Idle { since }, true) if !state.unsent => {
-                EvictionClass::Idle { since: *since }
-            }
-            (ConnectionPhase::Idle { .. }, true) => EvictionClass::Busy { opened, charged },
             (
                 ConnectionPhase::Idle { .. }
                 | ConnectionPhase::ReadingHead

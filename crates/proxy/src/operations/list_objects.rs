@@ -51,9 +51,12 @@ pub(crate) async fn list_objects(
     let next = paging.next().map(|next| page.key_of_page(next.key));
     let next = next.transpose().map_err(not_s3)?.flatten();
     let last = state_key_filter::last_shown(&page, state_prefix);
-    let next_edits =
-        state_key_filter::next_edits(paging, next.as_deref(), last.as_ref(), state_prefix);
-    edits.extend(next_edits);
+    edits.extend(state_key_filter::next_edits(
+        paging,
+        next.as_deref(),
+        last.as_ref(),
+        state_prefix,
+    ));
     let rendered = page.render_with(
         |entry| edit(job, entry, &mut entries),
         |prefix| state_key_filter::prefix_edit(prefix, state_prefix),
