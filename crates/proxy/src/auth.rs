@@ -21,6 +21,7 @@ use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::headers;
+use s3proxy_protocol::ids::VersionId;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
@@ -340,7 +341,8 @@ impl Gate {
         }) = parameters.copy_source()
         {
             let (bucket, key) = (bucket.as_str(), key.as_str());
-            record.trail.copies(bucket, key, version_id.as_deref());
+            let version = version_id.as_ref().map(VersionId::as_str);
+            record.trail.copies(bucket, key, version);
         }
         let request = Authenticated {
             method: parts.method,
