@@ -1,12 +1,13 @@
 //! Authentication: turns a request as it arrived into one from a known sender.
 //!
-//! Only the [`Gate`] makes an [`Authenticated`]. Later steps may rely on the request being
-//! unambiguous, addressed to this proxy, a known operation, and signed by a known client (or
-//! admitted by a setting that names the exception). [`Gate::admit`] decides by the head of a
-//! request. A browser's form carries its signature in its body: the gate returns it as an
-//! [`UnreadForm`], and [`Gate::admit_form`] decides after its fields have been read. The
-//! next step, [`crate::authorization`], decides which operations the client may perform.
+//! Only the [`Gate`] makes an [`Authenticated`], by its one constructor. Later steps may rely on the
+//! request being unambiguous, addressed to this proxy, a known operation, and signed by a known
+//! client (or admitted by a setting that names the exception). [`Gate::admit`] decides by the head
+//! of a request. A browser's form carries its signature in its body: the gate returns it as an
+//! [`UnreadForm`], and [`Gate::admit_form`] decides after its fields have been read. The next step,
+//! [`crate::authorization`], decides which operations the client may perform.
 
+mod authenticated;
 mod form;
 mod signing_keys;
 mod version_2;
@@ -18,7 +19,6 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use s3proxy_protocol::address::{self, Address, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
-use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::headers;
 use s3proxy_protocol::ids::VersionId;
@@ -35,9 +35,11 @@ use time::OffsetDateTime;
 use crate::config::resolved::{Access, Grant, Pattern, Permission};
 use crate::effective_name::Reach;
 use crate::record::RequestRecord;
-use crate::s3_request::{ParsedRequest, UnparsedRequest};
+use crate::s3_request::UnparsedRequest;
 use crate::telemetry::traces::Trust;
 
+use self::authenticated::ClassifiedHead;
+pub(crate) use authenticated::Authenticated;
 pub(crate) use form::{PostedForm, UnreadForm};
 pub(crate) use signing_keys::SigningKeys;
 
@@ -78,7 +80,7 @@ enum Grants {
 }
 
 impl Identity {
-    fn of(client: &Arc<Client>) -> Self {
+    fn listed(client: &Arc<Client>) -> Self {
         Self {
             name: client.name.clone(),
             grants: Grants::Of(Arc::clone(client)),
@@ -217,44 +219,6 @@ fn is_everything(pattern: &Pattern) -> bool {
     pattern.as_str() == "*"
 }
 
-/// A request whose sender is known. Its parameters are parsed after the sender's grants were
-/// checked: see [`crate::s3_request`].
-pub(crate) struct Authenticated<P = ParsedRequest> {
-    pub(crate) method: Method,
-    pub(crate) headers: HeaderMap,
-    pub(crate) address: Address,
-    pub(crate) operation: Operation,
-    pub(crate) identity: Identity,
-    pub(crate) payload: PayloadMode,
-    pub(crate) parameters: P,
-}
-
-impl Authenticated<UnparsedRequest> {
-    /// Parses the parameters. Fails with the error of S3 for a malformed one.
-    pub(crate) fn parse(self) -> Result<Authenticated, S3Error> {
-        let parameters = self.parameters.parse(&self.headers)?;
-        Ok(Authenticated {
-            method: self.method,
-            headers: self.headers,
-            address: self.address,
-            operation: self.operation,
-            identity: self.identity,
-            payload: self.payload,
-            parameters,
-        })
-    }
-}
-
-impl<P> Authenticated<P> {
-    pub(crate) fn bucket(&self) -> Option<&str> {
-        self.address.bucket.as_ref().map(BucketName::as_str)
-    }
-
-    pub(crate) fn object_key(&self) -> Option<&str> {
-        self.address.key.as_ref().map(ObjectKey::as_str)
-    }
-}
-
 /// An admitted request, and the state that verifies the chunks of its body.
 pub(crate) struct Admitted {
     pub(crate) request: Authenticated<UnparsedRequest>,
@@ -270,7 +234,7 @@ pub(crate) enum Admission {
     Form(Box<UnreadForm>),
 }
 
-struct Sender {
+struct VerifiedSender {
     identity: Identity,
     payload: PayloadMode,
     chunks: Option<ChunkMode>,
@@ -309,7 +273,7 @@ impl Gate {
             let form = UnreadForm::new(parts, address, &query)?;
             return Ok(Admission::Form(Box::new(form)));
         }
-        let Sender {
+        let VerifiedSender {
             identity,
             payload,
             chunks,
@@ -333,26 +297,19 @@ impl Gate {
         if matches!(identity.grants, Grants::AnonymousRead) {
             refuse_to_anonymous(operation, &query)?;
         }
-        let parameters = UnparsedRequest::new(operation, query, &parts.headers)?;
-        if let Some(CopySource {
-            bucket,
-            key,
-            version_id,
-        }) = parameters.copy_source()
-        {
-            let (bucket, key) = (bucket.as_str(), key.as_str());
-            let version = version_id.as_ref().map(VersionId::as_str);
-            record.trail.copies(bucket, key, version);
-        }
-        let request = Authenticated {
+        let head = ClassifiedHead {
             method: parts.method,
             headers: parts.headers,
             address,
             operation,
-            identity,
-            payload,
-            parameters,
+            query,
         };
+        let request = Authenticated::new(head, identity, payload)?;
+        if let Some(source) = request.parameters.copy_source() {
+            let (bucket, key) = (source.bucket.as_str(), source.key.as_str());
+            let version = source.version_id.as_ref().map(VersionId::as_str);
+            record.trail.copies(bucket, key, version);
+        }
         Ok(Admission::Request(Box::new(Admitted { request, chunks })))
     }
 
@@ -362,7 +319,7 @@ impl Gate {
         address: &Address,
         now: OffsetDateTime,
         record: &RequestRecord,
-    ) -> Result<Sender, S3Error> {
+    ) -> Result<VerifiedSender, S3Error> {
         let parsed = sigv4::parse(parts.uri.query(), &parts.headers);
         if let Ok(Authentication::Signed(request)) = &parsed {
             // Before verification: a refused request is logged with the key that it claims.
@@ -386,8 +343,8 @@ impl Gate {
                 let client = known_client(clients, request.access_key_id())?;
                 check_session_token(client, request.session_token())?;
                 let verified = verify(client, &request, parts, now)?;
-                Ok(Sender {
-                    identity: Identity::of(client),
+                Ok(VerifiedSender {
+                    identity: Identity::listed(client),
                     payload: request.payload().clone(),
                     chunks: ChunkMode::checked(request.payload(), verified),
                 })
@@ -395,7 +352,7 @@ impl Gate {
         }
     }
 
-    fn anonymous(&self, parts: &Parts, address: &Address) -> Result<Sender, S3Error> {
+    fn anonymous(&self, parts: &Parts, address: &Address) -> Result<VerifiedSender, S3Error> {
         let preflight = parts.method == Method::OPTIONS;
         let readable = address.bucket.as_ref().is_some_and(|bucket| {
             let listed = &self.anonymous_read_buckets;
@@ -409,7 +366,7 @@ impl Gate {
             name: "anonymous".to_owned(),
             grants: Grants::AnonymousRead,
         };
-        Ok(Sender {
+        Ok(VerifiedSender {
             identity,
             payload: PayloadMode::Unsigned,
             chunks: None,
@@ -459,7 +416,7 @@ fn anonymous() -> S3Error {
 fn unauthenticated(
     parsed: Result<Authentication, sigv4::SigV4Error>,
     headers: &HeaderMap,
-) -> Result<Sender, S3Error> {
+) -> Result<VerifiedSender, S3Error> {
     let payload = match parsed {
         Ok(Authentication::Signed(request)) => request.payload().clone(),
         // A malformed signature is no reason to refuse: none is verified here.
@@ -467,7 +424,7 @@ fn unauthenticated(
             PayloadMode::of_unauthenticated(headers).map_err(|error| error.s3_error())?
         }
     };
-    Ok(Sender {
+    Ok(VerifiedSender {
         identity: Identity::unauthenticated(),
         chunks: ChunkMode::unchecked(&payload),
         payload,

@@ -43,7 +43,7 @@ pub(crate) enum Failure {
     #[error("the backend answered {} {}", .0.status.as_u16(), .0.document.code)]
     Answer(Box<BackendAnswer>),
     /// The backend returned a response that S3 does not allow.
-    #[error("the backend's answer cannot be used: {0}")]
+    #[error("unusable response from the backend: {0}")]
     Unusable(&'static str),
     /// Stored data differ from the data that were sealed.
     #[error("stored data: {0}")]
@@ -67,10 +67,10 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Throttled(#[from] Throttled),
     /// The object was overwritten or deleted between two requests for it.
-    #[error("the object was replaced while it was read")]
+    #[error("the object was replaced during the read")]
     Replaced,
     /// The range begins after the end of the plaintext, whose length is given.
-    #[error("the range begins beyond the object's {0} bytes")]
+    #[error("the range starts beyond the object's {0} bytes")]
     Range(u64),
 }
 
@@ -120,7 +120,9 @@ impl From<ReplayError> for Failure {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Source(error) => error.into(),
-            ReplayError::Length => Self::Unusable("a source of another length than announced"),
+            ReplayError::Length => {
+                Self::Unusable("a source whose length differs from the announced one")
+            }
         }
     }
 }

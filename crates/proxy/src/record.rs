@@ -30,7 +30,7 @@ const MAXIMUM_CLAIM_BYTES: usize = 128;
 /// Longest request id of a backend that is kept, in bytes.
 const MAXIMUM_REQUEST_ID_BYTES: usize = 128;
 
-/// Identifies a request in the answer (`x-amz-request-id` and `x-s3proxy-request-id`), in errors and
+/// Identifies a request in its response (`x-amz-request-id` and `x-s3proxy-request-id`), in errors and
 /// in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RequestId(String);
@@ -54,15 +54,15 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Identifies this process in answers (`x-amz-id-2`) and errors (`HostId`), as S3 identifies the
-/// host that answered.
+/// Identifies this process in responses (`x-amz-id-2`) and errors (`HostId`), as S3 identifies the
+/// host that responded.
 pub(crate) fn host_id() -> &'static str {
     static HOST_ID: LazyLock<String> =
         LazyLock::new(|| format!("{}{}", RequestId::generate(), RequestId::generate()));
     &HOST_ID
 }
 
-/// What is learnt of a request while it is served.
+/// Facts about a request, collected while it is served.
 pub(crate) struct RequestRecord {
     pub(crate) id: RequestId,
     started: Instant,
@@ -113,7 +113,7 @@ struct Refused {
 }
 
 impl Refusal {
-    pub(crate) fn of(parts: &http::request::Parts) -> Self {
+    pub(crate) fn from_head(parts: &http::request::Parts) -> Self {
         Self {
             method: parts.method.clone(),
             host: parts.headers.get(header::HOST).cloned(),
@@ -212,14 +212,14 @@ impl RequestRecord {
             .set(quote::bounded(&id, MAXIMUM_REQUEST_ID_BYTES));
     }
 
-    /// What the backend says of its host, in `x-amz-id-2`.
+    /// Notes the backend's id of its host, from `x-amz-id-2`.
     pub(crate) fn backend_id_2(&self, id: &str) {
         let _ = self
             .backend_id_2
             .set(quote::bounded(&id, MAXIMUM_REQUEST_ID_BYTES));
     }
 
-    /// The ids that an answer carries, with the names of their headers: the proxy's own as S3 names
+    /// The ids that a response carries, with the names of their headers: the proxy's own as S3 names
     /// them, and the backend's, if it was asked.
     pub(crate) fn ids(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let backend = [
@@ -241,7 +241,7 @@ impl RequestRecord {
         )
     }
 
-    /// The reason behind an error answer, for the log alone.
+    /// Notes the reason of an error response, for the log only.
     pub(crate) fn failure(&self, reason: &dyn fmt::Display) {
         let _ = self
             .failure

@@ -26,10 +26,10 @@ use crate::respond::wording::{reason, sentence};
 use crate::telemetry::metrics;
 use crate::throttle::RETRY_AFTER;
 
-/// Longest text of a range that an answer repeats, in bytes.
+/// Longest text of a range that a response repeats, in bytes.
 const MAXIMUM_RANGE_BYTES: usize = 128;
 
-/// Why an answer without a body refuses.
+/// Header with the reason of a refusal, for responses without a body.
 pub(crate) const REASON: &str = "x-s3proxy-reason";
 
 /// Whether a response may have a document.
@@ -41,7 +41,7 @@ pub(crate) enum Verbosity {
 }
 
 /// Properties of the request that its error response depends on.
-pub(crate) struct Asked<'a> {
+pub(crate) struct ErrorContext<'a> {
     /// The path as received.
     pub(crate) resource: &'a str,
     pub(crate) verbosity: Verbosity,
@@ -81,7 +81,7 @@ const PASSED_WITH_ERRORS: &[&str] = &[
 /// Response to a failed request. The reason is added to the request's record.
 pub(crate) fn failure(
     failure: &Failure,
-    asked: &Asked<'_>,
+    context: &ErrorContext<'_>,
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     record.failure(failure);
@@ -93,20 +93,20 @@ pub(crate) fn failure(
         record.trail.deny();
     }
     let mut response = match failure {
-        Failure::Refused(error) => refusal(error, asked, record),
-        Failure::Explained(error, details) => explained(error, details, asked, record),
-        Failure::Inbound(error) => refusal(&error.to_s3_error(), asked, record),
-        Failure::Answer(answer) => passed_on(answer, asked, record),
-        Failure::Backend(error) => refusal(&unreachable(error), asked, record),
+        Failure::Refused(error) => refusal(error, context, record),
+        Failure::Explained(error, details) => explained(error, details, context, record),
+        Failure::Inbound(error) => refusal(&error.to_s3_error(), context, record),
+        Failure::Answer(answer) => passed_on(answer, context, record),
+        Failure::Backend(error) => refusal(&unreachable(error), context, record),
         Failure::Unusable(_) | Failure::Stored(_) | Failure::Panicked(_) => {
-            refusal(&internal_error(), asked, record)
+            refusal(&internal_error(), context, record)
         }
-        Failure::Key(error) => refusal(&key_error(error), asked, record),
-        Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
-        Failure::Audit(_) => refusal(&unaudited(), asked, record),
-        Failure::Budget(_) | Failure::Throttled(_) => refusal(&slow_down(), asked, record),
-        Failure::Replaced => refusal(&replaced(), asked, record),
-        Failure::Range(length) => out_of_range(*length, asked, record),
+        Failure::Key(error) => refusal(&key_error(error), context, record),
+        Failure::LegacyKey(error) => refusal(&legacy_key_error(error), context, record),
+        Failure::Audit(_) => refusal(&unaudited(), context, record),
+        Failure::Budget(_) | Failure::Throttled(_) => refusal(&slow_down(), context, record),
+        Failure::Replaced => refusal(&replaced(), context, record),
+        Failure::Range(length) => out_of_range(*length, context, record),
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         let wait = if let Failure::Throttled(throttled) = failure {
@@ -123,12 +123,12 @@ pub(crate) fn failure(
 
 /// Document of a failure after a status line of 200 and an XML declaration were sent.
 pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> Bytes {
-    let asked = Asked {
+    let context = ErrorContext {
         resource,
         verbosity: Verbosity::Document,
         range: None,
     };
-    let response = failure(failed, &asked, record);
+    let response = failure(failed, &context, record);
     record.failed_late(response.status());
     let held = response.into_body().into_held().unwrap_or_default();
     // The declaration was sent at the beginning of the response.
@@ -138,21 +138,25 @@ pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> 
     }
 }
 
-fn refusal(error: &S3Error, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {
-    document_response(error.code.status(), document_of(error), asked, record)
+fn refusal(
+    error: &S3Error,
+    context: &ErrorContext<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
+    document_response(error.code.status(), document_of(error), context, record)
 }
 
 fn explained(
     error: &S3Error,
     details: &[(&'static str, String)],
-    asked: &Asked<'_>,
+    context: &ErrorContext<'_>,
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     let mut document = document_of(error);
     for (name, text) in details {
         document.set_detail(name, text.as_str());
     }
-    document_response(error.code.status(), document, asked, record)
+    document_response(error.code.status(), document, context, record)
 }
 
 fn document_of(error: &S3Error) -> ErrorDocument {
@@ -168,24 +172,24 @@ fn document_of(error: &S3Error) -> ErrorDocument {
 fn document_response(
     status: StatusCode,
     mut document: ErrorDocument,
-    asked: &Asked<'_>,
+    context: &ErrorContext<'_>,
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     record.trail.error_code(&document.code);
     // 304 and 204 have no body by definition (RFC 9110, sections 15.4.5 and 15.3.5).
-    let silent = asked.verbosity == Verbosity::HeadersOnly
+    let silent = context.verbosity == Verbosity::HeadersOnly
         || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
     if silent {
         let mut response = Response::new(ResponseBody::empty());
         *response.status_mut() = status;
         // Without a message the header would only repeat the status.
-        if asked.verbosity == Verbosity::HeadersOnly && document.message != UNEXPLAINED {
+        if context.verbosity == Verbosity::HeadersOnly && document.message != UNEXPLAINED {
             let reason = reason(&document);
             response.headers_mut().insert(REASON, reason);
         }
         return response;
     }
-    document.resource = Some(asked.resource.to_owned());
+    document.resource = Some(context.resource.to_owned());
     document.request_id = Some(record.id.as_str().to_owned());
     document.set_detail("HostId", record::host_id());
     let text = error_document(&document);
@@ -198,17 +202,17 @@ fn document_response(
 
 fn passed_on(
     answer: &BackendAnswer,
-    asked: &Asked<'_>,
+    context: &ErrorContext<'_>,
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     let code = answer.document.code.as_str();
     if PROXYS_OWN_FAULTS.contains(&code) {
-        return refusal(&internal_error(), asked, record);
+        return refusal(&internal_error(), context, record);
     }
     let mut document = answer.document.clone();
-    // That of a part, in stored terms.
+    // The ETag of a part, in stored terms.
     document.details.retain(|(name, _)| name != "ETag");
-    let mut response = document_response(answer.status, document, asked, record);
+    let mut response = document_response(answer.status, document, context, record);
     let headers = response.headers_mut();
     for (name, value) in &answer.headers {
         if PASSED_WITH_ERRORS.contains(&name.as_str()) || header_rules::is_cors(name) {
@@ -218,18 +222,22 @@ fn passed_on(
     response
 }
 
-fn out_of_range(length: u64, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {
+fn out_of_range(
+    length: u64,
+    context: &ErrorContext<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
     let error = S3Error::new(
         ErrorCode::InvalidRange,
         "The requested range is not satisfiable",
     );
     let mut document = document_of(&error);
-    if let Some(range) = asked.range {
+    if let Some(range) = context.range {
         let range = quote::bounded(&range, MAXIMUM_RANGE_BYTES);
         document.set_detail("RangeRequested", range);
     }
     document.set_detail("ActualObjectSize", length.to_string());
-    let mut response = document_response(error.code.status(), document, asked, record);
+    let mut response = document_response(error.code.status(), document, context, record);
     let total = HeaderValue::try_from(format!("bytes */{length}")).expect("digits are a value");
     response.headers_mut().insert(header::CONTENT_RANGE, total);
     response

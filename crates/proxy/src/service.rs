@@ -34,7 +34,7 @@ use crate::operations::request_body::BodySlot;
 use crate::operations::{self, OwnedJob, Services};
 use crate::panics::PanicWatch;
 use crate::record::{Refusal, RequestRecord};
-use crate::respond::{self, Asked, Verbosity};
+use crate::respond::{self, ErrorContext, Verbosity};
 use crate::s3_request::UnparsedRequest;
 use crate::telemetry::Seldom;
 use crate::telemetry::audit::AuditLog;
@@ -43,7 +43,8 @@ use crate::telemetry::traces::{Arrival, Traces, Trust};
 use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled, UnreadBody};
 use crate::trusted::TrustedProxies;
 
-/// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
+/// Most bytes of a body that an early refusal reads and drops, so that the client sees the response
+/// and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
 
 /// Memory of a parsed header besides its bytes.
@@ -52,7 +53,7 @@ const HEADER_ENTRY_BYTES: usize = 128;
 /// Time limit of draining a body, unless too many are being drained already.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
-/// The service that answers requests.
+/// The service that handles requests.
 pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Arc<Throttle>,
@@ -68,12 +69,12 @@ pub(crate) struct Service {
     pub(crate) loops: Seldom,
 }
 
-/// Whether the sender of a request is known, which decides what its answer may cost.
+/// Whether the sender of a request is known, which limits the cost of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Nobody that is known, or not known yet.
+enum SenderStanding {
+    /// An unknown sender, or one that is not known yet.
     Unknown,
-    /// A client, or anybody where nobody has to sign.
+    /// A client, or anybody if signatures are not required.
     Known,
 }
 
@@ -104,13 +105,13 @@ impl Serve for Service {
         let expects_continue = parts.headers.contains_key(header::EXPECT);
         let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
         let range = parts.headers.get(header::RANGE).cloned();
-        let asked = Asked {
+        let context = ErrorContext {
             resource: &resource,
             verbosity: verbosity(&parts.method),
             range: range.as_ref().and_then(headers::value_text),
         };
         let page = PageRequest::of(&self.gate.hosts, &parts);
-        let mut standing = Standing::Unknown;
+        let mut standing = SenderStanding::Unknown;
         let mut body = BodySlot::new(body);
         let arrival = self.traces.arrival(&parts.method, &parts.headers);
         let arrival = arrival.as_ref();
@@ -122,7 +123,7 @@ impl Serve for Service {
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
-            outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
+            outcome.unwrap_or_else(|failure| respond::failure(&failure, &context, &record));
         if let Some(page) = page {
             Box::pin(self.complete_for_page(page, standing, from, &mut response)).await;
         }
@@ -166,7 +167,7 @@ impl Service {
         from: IpAddr,
         record: &Arc<RequestRecord>,
         arrival: Option<&Arrival>,
-        standing: &mut Standing,
+        standing: &mut SenderStanding,
     ) -> Outcome<Response<ResponseBody>> {
         // Before any work: a request whose line cannot be written may have to be refused.
         if let Some(place) = self.audit.place().await? {
@@ -184,7 +185,7 @@ impl Service {
             }
             Some(Place::Own) | None => {}
         }
-        let refusal = Refusal::of(&parts);
+        let refusal = Refusal::from_head(&parts);
         let request = match self.known_sender(parts, body, from, record).await {
             Ok(request) => request,
             Err(failure) => {
@@ -198,7 +199,7 @@ impl Service {
             }
         };
         if !request.identity.is_anonymous() {
-            *standing = Standing::Known;
+            *standing = SenderStanding::Known;
         }
         let (sender, holder) = if request.identity.is_listed() {
             let name = request.identity.name.as_str();
@@ -224,27 +225,27 @@ impl Service {
         Ok(response.map(|body| body.holding(in_flight)))
     }
 
-    /// Adds the CORS headers that the bucket's rules give the page. Answers of an overloaded proxy cause
-    /// no question to the backend.
+    /// Adds the CORS headers that the bucket's rules give the page. Responses of an overloaded proxy
+    /// cause no preflight to the backend.
     async fn complete_for_page(
         &self,
         page: PageRequest,
-        standing: Standing,
+        standing: SenderStanding,
         from: IpAddr,
         response: &mut Response<ResponseBody>,
     ) {
         let rules = &self.services.page_rules;
         let is_overloaded = response.status() == StatusCode::SERVICE_UNAVAILABLE;
         let lookup = match standing {
-            Standing::Known => Lookup::Wait,
-            Standing::Unknown
+            SenderStanding::Known => Lookup::Wait,
+            SenderStanding::Unknown
                 if is_overloaded
                     || rules.are_known_for(&page, response.headers())
                     || !self.throttle.anonymous_turn(from) =>
             {
                 Lookup::CacheOnly
             }
-            Standing::Unknown => Lookup::Try,
+            SenderStanding::Unknown => Lookup::Try,
         };
         let backend = &self.services.store.backend;
         let headers = response.headers_mut();

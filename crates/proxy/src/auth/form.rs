@@ -28,8 +28,8 @@ use time::OffsetDateTime;
 
 use super::version_2;
 use super::{
-    Authenticated, Authenticator, Gate, Identity, anonymous, check_session_token, host,
-    known_client,
+    Authenticated, Authenticator, ClassifiedHead, Gate, Identity, anonymous, check_session_token,
+    host, known_client,
 };
 use crate::record::RequestRecord;
 use crate::s3_request::UnparsedRequest;
@@ -167,9 +167,7 @@ impl Gate {
         };
         let mut headers = fields.headers()?;
         header_rules::remove_empty(&mut headers);
-        let query = Query::default();
-        let parameters = UnparsedRequest::new(Operation::PostObject, query, &headers)?;
-        let request = Authenticated {
+        let head = ClassifiedHead {
             method: form.parts.method,
             headers,
             address: Address {
@@ -177,11 +175,10 @@ impl Gate {
                 ..form.address
             },
             operation: Operation::PostObject,
-            identity,
-            // The policy signs the fields, not the file.
-            payload: PayloadMode::Unsigned,
-            parameters,
+            query: Query::default(),
         };
+        // The policy signs the fields, not the file.
+        let request = Authenticated::new(head, identity, PayloadMode::Unsigned)?;
         Ok((request, posted))
     }
 
@@ -209,7 +206,7 @@ impl Gate {
             signed.verify(key, now)
         });
         verified.map_err(|error| error.s3_error())?;
-        Ok(Identity::of(client))
+        Ok(Identity::listed(client))
     }
 }
 

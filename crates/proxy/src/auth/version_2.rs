@@ -10,7 +10,7 @@ use s3proxy_protocol::post::FormFields;
 use s3proxy_protocol::sigv2::{self, RequestParts, SigV2Error, SignedPolicy};
 use time::OffsetDateTime;
 
-use super::{Client, Identity, Sender, check_session_token, known_client};
+use super::{Client, Identity, VerifiedSender, check_session_token, known_client};
 use crate::config::resolved::Permission;
 use crate::record::RequestRecord;
 
@@ -23,7 +23,7 @@ pub(super) fn sender(
     address: &Address,
     now: OffsetDateTime,
     record: &RequestRecord,
-) -> Result<Option<Sender>, S3Error> {
+) -> Result<Option<VerifiedSender>, S3Error> {
     let signed = sigv2::parse(parts.uri.query(), &parts.headers);
     let Some(signed) = signed.map_err(|error| error.s3_error())? else {
         return Ok(None);
@@ -41,8 +41,8 @@ pub(super) fn sender(
     let payload = signed.verify(&client.secret, request, now);
     let payload = payload.map_err(|error| error.s3_error())?;
     record.trail.signed_with_version_2();
-    Ok(Some(Sender {
-        identity: Identity::of(client),
+    Ok(Some(VerifiedSender {
+        identity: Identity::listed(client),
         payload,
         chunks: None,
     }))
@@ -64,7 +64,7 @@ pub(super) fn signer(
     let verified = signed.verify(&client.secret);
     verified.map_err(|error| error.s3_error())?;
     record.trail.signed_with_version_2();
-    Ok(Some(Identity::of(client)))
+    Ok(Some(Identity::listed(client)))
 }
 
 fn permitted_client<'c>(

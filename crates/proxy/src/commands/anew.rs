@@ -44,9 +44,8 @@ pub(super) async fn settle(
     rewritten: &Rewritten,
     replaced: Replaced,
 ) -> Outcome<OldVersion> {
-    let old = found.version();
     // Without a new version id the bucket has no versions, and the old content is gone.
-    let old = old.filter(|_| rewritten.version.is_some());
+    let old = found.version().filter(|_| rewritten.version.is_some());
     // The same id before and after, such as `null`, means that the version was overwritten.
     let Some(old) = old.filter(|old| rewritten.version.as_deref() != Some(*old)) else {
         return Ok(OldVersion::Gone);

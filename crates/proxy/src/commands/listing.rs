@@ -12,7 +12,7 @@ use super::ahead::Counter;
 use super::selection::{Extent, Target, Versions};
 use crate::effective_name::is_state_key;
 use crate::failure::{Failure, Outcome};
-use crate::objects::listing_walk::{Course, check_entries};
+use crate::objects::listing_walk::{ListingWalk, check_entries};
 use crate::upload_state::bucket::{Bucket, is_not_implemented, listing_query, not_s3, parameter};
 
 /// Capacity of the queue: one page.
@@ -93,7 +93,7 @@ impl Listing {
 
     async fn current(&self, sink: Sink<'_>) -> Outcome<()> {
         let mut token: Option<String> = None;
-        let mut course = Course::new();
+        let mut course = ListingWalk::new();
         loop {
             let mut query = vec![parameter("list-type", "2")];
             query.extend(listing_query(&self.target.prefix));
@@ -118,7 +118,7 @@ impl Listing {
 
     async fn all_versions(&self, sink: Sink<'_>) -> Outcome<()> {
         let mut marker = self.start_after.clone().map(|key| (key, None));
-        let mut course = Course::new();
+        let mut course = ListingWalk::new();
         loop {
             let mut query = vec![("versions".to_owned(), None)];
             query.extend(listing_query(&self.target.prefix));

@@ -28,6 +28,7 @@ use crate::objects::read::{self, Found, Source};
 use crate::objects::replaced::retry_replaced;
 use crate::objects::rewrite::{Condition, NewForm, Rewritten, rewrite};
 use crate::objects::stored::Form;
+use crate::objects::versions::NULL_VERSION;
 use crate::objects::{self, OwnedCall, StoreCall};
 
 /// Options of the command.
@@ -317,8 +318,9 @@ fn before(parts: &objects::Store, found: &Found) -> Option<Before> {
 }
 
 fn is_versioned(found: &Found) -> bool {
-    let version = found.headers.get("x-amz-version-id");
-    version.is_some_and(|version| version.as_bytes() != b"null")
+    found
+        .version()
+        .is_some_and(|version| version != NULL_VERSION)
 }
 
 impl Told {

@@ -23,7 +23,7 @@ use crate::telemetry::audit::Stored;
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// A backend's response, usually a success.
-pub(crate) struct Backed {
+pub(crate) struct BackendResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: backend::Body,
@@ -165,24 +165,24 @@ impl<'a> StoreCall<'a> {
     }
 
     /// Sends a request, and takes any response.
-    pub(crate) async fn send(self, request: Request) -> Outcome<Backed> {
+    pub(crate) async fn send(self, request: Request) -> Outcome<BackendResponse> {
         let response = self.store.backend.send(request).await?;
         Ok(self.receive(response))
     }
 
     /// Sends a request, and takes a success; any other response becomes a failure. The backend
     /// client lets only those success statuses pass that S3 has for the request.
-    pub(crate) async fn expect_success(self, request: Request) -> Outcome<Backed> {
+    pub(crate) async fn expect_success(self, request: Request) -> Outcome<BackendResponse> {
         expect_success(self.send(request).await?).await
     }
 
     /// Sends a request, and takes a success that has an `ETag`, as S3 promises for writes.
-    pub(crate) async fn expect_etag(self, request: Request) -> Outcome<Backed> {
+    pub(crate) async fn expect_etag(self, request: Request) -> Outcome<BackendResponse> {
         expect_etag(self.send(request).await?).await
     }
 
     /// Takes any response, and notes the backend's own ids of the request.
-    pub(crate) fn receive(self, response: Response<backend::Body>) -> Backed {
+    pub(crate) fn receive(self, response: Response<backend::Body>) -> BackendResponse {
         let (parts, body) = response.into_parts();
         if let Some(record) = &self.context.record {
             if let Some(id) = headers::text(&parts.headers, REQUEST_ID) {
@@ -192,7 +192,7 @@ impl<'a> StoreCall<'a> {
                 record.backend_id_2(id);
             }
         }
-        Backed {
+        BackendResponse {
             status: parts.status,
             headers: parts.headers,
             body,
@@ -217,7 +217,7 @@ impl Store {
 }
 
 /// Takes a success; any other response becomes a failure.
-pub(crate) async fn expect_success(backed: Backed) -> Outcome<Backed> {
+pub(crate) async fn expect_success(backed: BackendResponse) -> Outcome<BackendResponse> {
     if backed.status.is_success() {
         Ok(backed)
     } else {
@@ -226,7 +226,7 @@ pub(crate) async fn expect_success(backed: Backed) -> Outcome<Backed> {
 }
 
 /// Takes a success that has an `ETag`; another server may have sent one without.
-pub(crate) async fn expect_etag(backed: Backed) -> Outcome<Backed> {
+pub(crate) async fn expect_etag(backed: BackendResponse) -> Outcome<BackendResponse> {
     let backed = expect_success(backed).await?;
     if backed.headers.contains_key(header::ETAG) {
         Ok(backed)
@@ -236,8 +236,8 @@ pub(crate) async fn expect_etag(backed: Backed) -> Outcome<Backed> {
 }
 
 /// Failure for a response other than a success.
-pub(crate) async fn failure_of(backed: Backed) -> Failure {
-    let Backed {
+pub(crate) async fn failure_of(backed: BackendResponse) -> Failure {
+    let BackendResponse {
         status,
         headers,
         body,
@@ -245,7 +245,7 @@ pub(crate) async fn failure_of(backed: Backed) -> Failure {
     // 304 is the only other status with which a backend refuses (a conditional read).
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error && status != StatusCode::NOT_MODIFIED {
-        return Failure::Unusable("a status that is neither an error's nor what was asked for");
+        return Failure::Unusable("an unexpected status");
     }
     // An unreadable or oversized document must not hide the status, which is a definite result.
     let read = read_bounded(body, MAX_ERROR_BYTES).await.ok();
@@ -286,7 +286,7 @@ pub(crate) async fn read_bounded(mut body: backend::Body, limit: usize) -> Outco
         if let Ok(data) = frame?.into_data() {
             // Checked before the copy: Content-Length may be absent or wrong.
             if buffer.len() + data.len() > limit {
-                return Err(Failure::Unusable("a document that is far too long"));
+                return Err(Failure::Unusable("a document over the size limit"));
             }
             buffer.extend_from_slice(&data);
         }

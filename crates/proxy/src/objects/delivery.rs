@@ -65,7 +65,7 @@ pub(crate) enum Delivery {
 
 impl Delivery {
     /// Resolves a request against an object of `length` plaintext bytes.
-    pub(crate) fn of(
+    pub(crate) fn resolve(
         requested: RequestedPortion,
         length: u64,
         parts: PartStructure<'_>,
@@ -160,7 +160,7 @@ mod tests {
         length: u64,
         parts: PartStructure<'_>,
     ) -> Result<Delivery, String> {
-        Delivery::of(requested, length, parts).map_err(|failure| failure.to_string())
+        Delivery::resolve(requested, length, parts).map_err(|failure| failure.to_string())
     }
 
     fn part(number: u16) -> RequestedPortion {

@@ -9,20 +9,20 @@ use s3proxy_protocol::error::ErrorCode;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, is_error};
 
 use crate::failure::{BackendAnswer, Failure, Outcome};
-use crate::objects::call::{Backed, read_bounded};
+use crate::objects::call::{BackendResponse, read_bounded};
 
 /// Longest result document that is read, in bytes.
 const MAX_RESULT_BYTES: usize = 256 * 1024;
 
 /// Returns the result document of a success, or the error that it contains as a failure.
-pub(crate) async fn document(backed: Backed) -> Outcome<Bytes> {
+pub(crate) async fn document(backed: BackendResponse) -> Outcome<Bytes> {
     let document = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     // `slice_ref` shares the buffer: the document is not copied.
     let document = document.slice_ref(document.trim_ascii());
     match is_error(&document) {
         Ok(false) => Ok(document),
         Ok(true) => {
-            let unusable = |_| Failure::Unusable("an error that cannot be read");
+            let unusable = |_| Failure::Unusable("a malformed error document");
             let document = ErrorDocument::parse(&document).map_err(unusable)?;
             Err(Failure::Answer(Box::new(BackendAnswer {
                 status: status_of(&document.code),

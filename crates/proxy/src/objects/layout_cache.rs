@@ -58,7 +58,11 @@ pub(crate) struct ObjectState {
 }
 
 impl ObjectState {
-    pub(crate) fn of(headers: &HeaderMap, stored: StoredLength, envelope: &Envelope) -> Self {
+    pub(crate) fn from_headers(
+        headers: &HeaderMap,
+        stored: StoredLength,
+        envelope: &Envelope,
+    ) -> Self {
         Self {
             etag: headers.get(header::ETAG).cloned(),
             version: headers.get(VERSION_ID).cloned(),
@@ -66,13 +70,6 @@ impl ObjectState {
             wrapped_dek: envelope.wrapped_dek,
         }
     }
-}
-
-/// Whether a head was new to the cache.
-#[derive(PartialEq, Eq)]
-pub(crate) enum Learnt {
-    Now,
-    Before,
 }
 
 /// Layout of the body of one state of an object.
@@ -109,7 +106,7 @@ impl KnownLayout {
             .seal
             .as_ref()
             .map_or(PartStructure::One, PartStructure::Listed);
-        let delivery = Delivery::of(requested, length.0, parts).ok()?;
+        let delivery = Delivery::resolve(requested, length.0, parts).ok()?;
         let range = delivery.range(length.0)?;
         if let Some(seal) = &self.seal {
             let span = seal.span(range)?;
@@ -123,12 +120,9 @@ impl KnownLayout {
         self.heads().get(&position).copied()
     }
 
-    pub(crate) fn learn_head(&self, position: u64, head: MessageHead) -> Learnt {
-        if self.heads().insert(position, head).is_none() {
-            Learnt::Now
-        } else {
-            Learnt::Before
-        }
+    /// Adds a head. Returns whether it was new.
+    pub(crate) fn learn_head(&self, position: u64, head: MessageHead) -> bool {
+        self.heads().insert(position, head).is_none()
     }
 
     fn heads(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, MessageHead>> {
@@ -223,8 +217,8 @@ mod tests {
         let known = KnownLayout::new(state("\"a\"", "1", 100, wrapped()), None);
         let head = MessageHead::from_slice(&[7; HEAD_BYTES]).unwrap();
         assert_eq!(known.head(0), None);
-        assert!(known.learn_head(0, head) == Learnt::Now);
-        assert!(known.learn_head(0, head) == Learnt::Before);
+        assert!(known.learn_head(0, head));
+        assert!(!known.learn_head(0, head));
         assert_eq!(known.head(0), Some(head));
     }
 }

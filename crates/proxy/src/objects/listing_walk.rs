@@ -46,7 +46,7 @@ impl<A: Marker, B: Marker> Marker for (A, B) {
 
 /// Progress of a walk from page to page.
 #[derive(Debug)]
-pub(crate) struct Course<M> {
+pub(crate) struct ListingWalk<M> {
     pages: u64,
     most_pages: u64,
     empty_pages: u32,
@@ -54,7 +54,7 @@ pub(crate) struct Course<M> {
     remembered: Option<M>,
 }
 
-impl<M: Marker> Course<M> {
+impl<M: Marker> ListingWalk<M> {
     /// Starts a walk through a list of any length.
     pub(crate) fn new() -> Self {
         Self {
@@ -75,7 +75,9 @@ impl<M: Marker> Course<M> {
 
     /// Returns the start of the next page, after a page with `entries` entries.
     pub(crate) fn go_on(&mut self, entries: usize, next: Option<M>) -> Outcome<M> {
-        let next = next.ok_or(Failure::Unusable("a truncated list that leads nowhere"))?;
+        let next = next.ok_or(Failure::Unusable(
+            "a truncated listing without a marker for the next page",
+        ))?;
         self.pages += 1;
         self.empty_pages = if entries == 0 {
             self.empty_pages + 1
@@ -83,15 +85,13 @@ impl<M: Marker> Course<M> {
             0
         };
         if next.bytes() > MOST_MARKER_BYTES {
-            return Err(Failure::Unusable(
-                "a list with a token that is far too long",
-            ));
+            return Err(Failure::Unusable("a listing with an oversized token"));
         }
         if self.remembered.as_ref() == Some(&next) {
-            return Err(Failure::Unusable("a list that leads back to where it was"));
+            return Err(Failure::Unusable("a listing that repeats a page"));
         }
         if self.empty_pages > MOST_EMPTY_PAGES || self.pages >= self.most_pages {
-            return Err(Failure::Unusable("a list that does not end"));
+            return Err(Failure::Unusable("a listing without an end"));
         }
         // Brent: the marker is replaced at powers of two, so a cycle of any length is found once
         // the distance between replacements exceeds it.
@@ -107,9 +107,7 @@ pub(crate) fn check_entries(entries: usize) -> Outcome<()> {
     if entries <= MOST_ENTRIES {
         Ok(())
     } else {
-        Err(Failure::Unusable(
-            "a page with more entries than were asked for",
-        ))
+        Err(Failure::Unusable("a page with more entries than requested"))
     }
 }
 
@@ -118,7 +116,7 @@ mod tests {
     use super::*;
 
     /// Number of pages that are requested with the given tokens.
-    fn pages(mut course: Course<String>, token: impl Fn(u64) -> Option<String>) -> u64 {
+    fn pages(mut course: ListingWalk<String>, token: impl Fn(u64) -> Option<String>) -> u64 {
         let mut page = 1;
         while course.go_on(1, token(page)).is_ok() {
             page += 1;
@@ -137,7 +135,7 @@ mod tests {
                 };
                 Some(place.to_string())
             };
-            let asked = pages(Course::new(), token);
+            let asked = pages(ListingWalk::new(), token);
             assert!(
                 asked <= 3 * (start + length) + 2,
                 "{start} {length}: {asked}"
@@ -147,24 +145,24 @@ mod tests {
 
     #[test]
     fn a_truncated_list_without_a_way_on_is_an_error() {
-        assert_eq!(pages(Course::new(), |_| None), 1);
+        assert_eq!(pages(ListingWalk::new(), |_| None), 1);
     }
 
     #[test]
     fn a_list_of_ever_new_places_goes_on_unless_it_has_a_length() {
-        let mut course = Course::new();
+        let mut course = ListingWalk::new();
         for page in 0..100_000_u32 {
             course.go_on(1, Some(page.to_string())).unwrap();
         }
         assert_eq!(
-            pages(Course::of_folder(), |page| Some(page.to_string())),
+            pages(ListingWalk::of_folder(), |page| Some(page.to_string())),
             FOLDER_PAGES
         );
     }
 
     #[test]
     fn pages_without_entries_are_few_in_a_row() {
-        let mut course = Course::new();
+        let mut course = ListingWalk::new();
         for page in 0..MOST_EMPTY_PAGES {
             course.go_on(0, Some(page.to_string())).unwrap();
         }
@@ -175,7 +173,7 @@ mod tests {
     fn a_long_token_is_an_error() {
         for (bytes, is_right) in [(MOST_MARKER_BYTES, true), (MOST_MARKER_BYTES + 1, false)] {
             let token = Some("t".repeat(bytes));
-            assert_eq!(Course::new().go_on(1, token).is_ok(), is_right);
+            assert_eq!(ListingWalk::new().go_on(1, token).is_ok(), is_right);
         }
         assert!(check_entries(MOST_ENTRIES).is_ok() && check_entries(MOST_ENTRIES + 1).is_err());
     }

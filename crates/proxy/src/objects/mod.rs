@@ -2,8 +2,8 @@
 //!
 //! It knows the [`Store`] and names of objects, but no client's request: handlers and the
 //! operator's commands call it alike. A [`StoreCall`] says on whose behalf it works: whose share
-//! of the memory it takes, and where it notes which keys it used. Grants are checked before, and
-//! answers for clients are made elsewhere.
+//! of the memory it takes, and where it notes which keys it used. Grants are checked before,
+//! and responses to clients are made elsewhere.
 
 pub(crate) mod call;
 pub(crate) mod copy;

@@ -29,8 +29,8 @@ use crate::telemetry::audit::Stored;
 /// object metadata").
 const USER_METADATA_BYTES: usize = 2048;
 
-/// What comes back whole in an answer of the backend, whose head may have 64 KiB: names and values, where
-/// a backend and `listen.max_header_bytes` take more than S3 does.
+/// Most user metadata, names and values together, that a response of the backend can return whole:
+/// its head may have 64 KiB. Some backends accept more than S3, as does `listen.max_header_bytes`.
 const READABLE_METADATA_BYTES: usize = 48 * 1024;
 
 /// A checksum of the whole plaintext.
@@ -138,8 +138,8 @@ impl NewObject {
     }
 }
 
-/// Puts the envelope among the headers of a write. Refuses metadata that could not be read again, and
-/// metadata that S3's limit leaves no room for, where the proxy itself made it longer by sealing it.
+/// Adds the envelope to the headers of a write. Refuses metadata that could not be read back, and
+/// metadata that exceeds S3's limit because sealing made it longer.
 pub(crate) fn insert_envelope(
     store: &Store,
     headers: &mut HeaderMap,

@@ -103,7 +103,7 @@ pub(crate) struct Checksums<'a> {
 
 impl<'a> Checksums<'a> {
     /// Takes the checksums from the seal, or from the private map if the object is one message.
-    pub(crate) fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Option<Self> {
+    pub(crate) fn stored(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Option<Self> {
         let in_seal = seal.map(|seal| Self {
             raw: &seal.fields().checksums,
             kind: seal.fields().checksum_type.as_deref(),
@@ -133,7 +133,7 @@ impl<'a> Checksums<'a> {
         })
     }
 
-    /// The same as headers have it: with the number of parts behind a composite one.
+    /// The same in the spelling of headers: a composite checksum ends in the number of parts.
     pub(crate) fn spelled(
         &self,
     ) -> impl Iterator<Item = (ChecksumAlgorithm, String, &'static str)> + '_ {
@@ -166,7 +166,7 @@ pub(crate) fn add_checksums(
         }
         // An object that is one message is a single part.
         (RequestedPortion::Whole, _) | (RequestedPortion::Part(_), None) => {
-            let checksums = Checksums::of(private, seal);
+            let checksums = Checksums::stored(private, seal);
             for (algorithm, value, kind) in checksums.iter().flat_map(Checksums::spelled) {
                 insert(headers, algorithm, &value, kind);
             }

@@ -72,7 +72,7 @@ pub(crate) enum PlaintextBody {
 pub(crate) async fn describe(call: &StoreCall<'_>, source: &Source<'_>) -> Outcome<Found> {
     let request = source.request(call, Method::HEAD);
     let backed = call.expect_success(request).await?;
-    Found::of(call, source, backed.headers)
+    Found::from_headers(call, source, backed.headers)
 }
 
 /// Opens the object that was found, or a range inside it.
@@ -143,11 +143,11 @@ async fn open_plain(
     let stretch = range.map(|range| (range.first, range.last));
     let request = pinned_request(call, source, found, stretch);
     let backed = send_pinned(call, found, request).await?;
-    let arrived = Arrived::of(&backed.headers, backed.body)?;
+    let arrived = Arrived::from_response(&backed.headers, backed.body)?;
     // Both ends must match: unlike in the other forms, surplus bytes are not skipped here.
     let end = stretch.map_or(found.stored.0, |(_, last)| last + 1);
     if (arrived.first, arrived.end) != (stretch.map_or(0, |(first, _)| first), end) {
-        return Err(Failure::Unusable("other bytes than were asked for"));
+        return Err(Failure::Unusable("bytes of another range than requested"));
     }
     metrics::plaintext_read();
     Ok(PlaintextBody::Passing(Box::new(arrived.body)))
@@ -161,7 +161,7 @@ impl Source<'_> {
         request
     }
 
-    /// The same object, whatever its state.
+    /// The same object, without conditions on its state.
     pub(crate) fn unconditional(&self) -> Self {
         let mut headers = self.headers.clone();
         pinned::remove_conditions(&mut headers);
@@ -178,7 +178,7 @@ impl Source<'_> {
 
 impl Found {
     /// Reads the response to a HEAD, or to a GET of any range.
-    pub(crate) fn of(
+    pub(crate) fn from_headers(
         call: &StoreCall<'_>,
         source: &Source<'_>,
         headers: HeaderMap,
@@ -208,7 +208,7 @@ impl Found {
     }
 
     pub(crate) fn state(&self, envelope: &Envelope) -> ObjectState {
-        ObjectState::of(&self.headers, self.stored, envelope)
+        ObjectState::from_headers(&self.headers, self.stored, envelope)
     }
 
     /// Whether the body ends in a seal (FORMAT, "Body").

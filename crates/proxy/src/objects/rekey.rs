@@ -4,7 +4,7 @@
 //! The backend copies the body onto itself under new metadata: the same data key, wrapped for the
 //! key and the binding that a new object would get in this place, and the envelope's private part,
 //! sealed for them again. All other properties that HEAD shows are sent too, since REPLACE drops
-//! whatever is not named. Readers see the old envelope or the new one, and both open.
+//! headers that are not sent. Readers see the old envelope or the new one, and both open.
 //!
 //! The copy is conditional on the ETag of the HEAD, at its source and, if the backend supports it,
 //! at its target. The source is never named by its version: copying a version would hide a client's
@@ -103,11 +103,11 @@ pub(crate) async fn rewrap(
     // While the tags are certainly there: after the copy the source is gone.
     let tags = tags::before_replacement(call, source, found).await?;
     let copied = match send(call, source, found, outgoing).await? {
-        Sent::CopyResponse(copied) => copied,
-        Sent::TooLarge if may_copy_in_parts(call, conditions) => {
+        CopyAttempt::CopyResponse(copied) => copied,
+        CopyAttempt::TooLarge if may_copy_in_parts(call, conditions) => {
             in_parts(call, source, found, expected.clone(), &pinned).await?
         }
-        Sent::TooLarge => return Err(too_large(found)),
+        CopyAttempt::TooLarge => return Err(too_large(found)),
     };
     tags.settle(call, source.object, source, found, &copied.headers)
         .await?;
@@ -213,7 +213,7 @@ struct CopyResponse {
     etag: ETag,
 }
 
-enum Sent {
+enum CopyAttempt {
     CopyResponse(CopyResponse),
     /// The object is larger than the backend copies in one request.
     TooLarge,
@@ -224,7 +224,7 @@ async fn send(
     source: &Source<'_>,
     found: &Found,
     outgoing: HeaderMap,
-) -> Outcome<Sent> {
+) -> Outcome<CopyAttempt> {
     let mut request = source.request(call, Method::PUT);
     request.headers.extend(outgoing);
     request.response_timeout = Some(COPY_TIMEOUT);
@@ -233,7 +233,7 @@ async fn send(
     let failure = match result(backed).await {
         Ok(result) => {
             let etag = result.etag;
-            return Ok(Sent::CopyResponse(CopyResponse { headers, etag }));
+            return Ok(CopyAttempt::CopyResponse(CopyResponse { headers, etag }));
         }
         Err(failure) => failure,
     };
@@ -247,7 +247,7 @@ async fn send(
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];
     if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
     {
-        return Ok(Sent::TooLarge);
+        return Ok(CopyAttempt::TooLarge);
     }
     Err(failure)
 }
@@ -291,7 +291,7 @@ async fn look_at(
             Ok(_) if !is_copy => Err(Failure::Replaced),
             // The backend copied the body but kept the old metadata.
             Ok(_) | Err(_) => Err(Failure::Unusable(
-                "success for a copy whose envelope did not change",
+                "success for a copy with an unchanged envelope",
             )),
         };
     }

@@ -15,7 +15,7 @@ use crate::body::buffers::STREAM_BYTES;
 use crate::body::sealing::{Payload, SealingBody};
 use crate::failure::{Failure, Outcome};
 use crate::objects::StoreCall;
-use crate::objects::call::{Backed, expect_etag};
+use crate::objects::call::{BackendResponse, expect_etag};
 use crate::objects::new_object::Checksum;
 
 /// Seals and sends a payload. Returns the checksum that came with the payload, or the one of the
@@ -26,7 +26,7 @@ pub(crate) async fn send_sealed<P>(
     sealer: ObjectSealer,
     measured: Option<ChecksumAlgorithm>,
     request: impl FnOnce(RequestBody) -> Request,
-) -> Outcome<(Backed, Option<Checksum>)>
+) -> Outcome<(BackendResponse, Option<Checksum>)>
 where
     P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {

@@ -49,7 +49,7 @@ pub(crate) enum Tags {
 
 impl Tags {
     /// Selects the tags by the directive, the request, and the tag count of the source.
-    pub(crate) fn of(directive: Directive, request: &HeaderMap, source: &HeaderMap) -> Self {
+    pub(crate) fn select(directive: Directive, request: &HeaderMap, source: &HeaderMap) -> Self {
         match directive {
             Directive::Copy => {
                 let count = source.get(TAGGING_COUNT).map(HeaderValue::as_bytes);
@@ -99,7 +99,7 @@ impl Tags {
             Ok(has) => has,
             // A credential may be allowed to write tags but not to read them.
             Err(failure) if is_forbidden(&failure) => {
-                tracing::debug!("the tags of a copy may not be looked at; the backend is believed");
+                tracing::debug!("not allowed to read the tags of a copy; not verifying them");
                 return Ok(());
             }
             Err(failure) => return Err(failure),
@@ -152,7 +152,7 @@ pub(crate) async fn before_replacement(
     source: &Source<'_>,
     found: &Found,
 ) -> Outcome<Tags> {
-    match Tags::of(Directive::Copy, &HeaderMap::new(), &found.headers) {
+    match Tags::select(Directive::Copy, &HeaderMap::new(), &found.headers) {
         Tags::Sources if !call.store.tag_keeping.0.load(Ordering::Relaxed) => {
             of_source(call, source, found).await.map(Tags::Requests)
         }
@@ -200,7 +200,7 @@ async fn read(call: &StoreCall<'_>, request: Request) -> Outcome<TagSet> {
     if document.is_empty() {
         return Ok(TagSet::new());
     }
-    tagging::parse(&document).map_err(|_| Failure::Unusable("tags that cannot be read"))
+    tagging::parse(&document).map_err(|_| Failure::Unusable("a malformed tag set"))
 }
 
 fn is_forbidden(failure: &Failure) -> bool {
@@ -269,7 +269,7 @@ mod tests {
             ),
             (Directive::Replace, &asked, &none, "request"),
         ] {
-            let of = match Tags::of(directive, request, source) {
+            let of = match Tags::select(directive, request, source) {
                 Tags::None => "none",
                 Tags::Sources => "source",
                 Tags::Requests(tags) => {

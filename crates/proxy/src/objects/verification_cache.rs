@@ -33,7 +33,7 @@ pub(crate) struct LegacyState {
 }
 
 impl LegacyState {
-    pub(crate) fn of(
+    pub(crate) fn from_headers(
         headers: &HeaderMap,
         stored: StoredLength,
         wrapped_dek: LegacyWrappedDek,
@@ -126,7 +126,7 @@ impl VerifiedCache {
         let entry = self.entries.get(key)?;
         let body = entry.body()?;
         let length = body.length().0;
-        let delivery = Delivery::of(requested, length, PartStructure::None).ok()?;
+        let delivery = Delivery::resolve(requested, length, PartStructure::None).ok()?;
         body.stretch(delivery.range(length)?)
     }
 }

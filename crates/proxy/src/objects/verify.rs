@@ -1,9 +1,8 @@
 //! Verifies that a stored object opens: the whole object, or its envelope alone.
 //!
-//! The body goes through the same readers as GetObject's, and is dropped. What was stored of its
-//! checksums is compared with what comes out: those of all of it, those of the parts of an upload,
-//! and those of the parts' checksums. Absent: objects that are not sealed, of which nothing can be
-//! said.
+//! The body goes through the same readers as GetObject's, and is dropped. Stored checksums are
+//! compared with the plaintext: those of the whole object, those of the parts of an upload, and the
+//! checksum of the parts' checksums. Absent: objects that are not sealed, which cannot be verified.
 
 use http_body_util::BodyExt;
 use s3proxy_envelope::header::{Envelope, PrivateMap};
@@ -69,7 +68,7 @@ async fn sealed(
         // `Sealed::new` has verified the seal.
         Depth::Heads => Ok(Verified::default()),
         Depth::Bodies => {
-            let mut checks = Checks::of(private.as_ref(), sealed.seal());
+            let mut checks = Checks::new(private.as_ref(), sealed.seal());
             let body = sealed.read(None, None).await?;
             let opened = drain(body, &mut checks).await?;
             Ok(Verified {
@@ -115,8 +114,8 @@ struct PartChecks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Self {
-        let stored = Checksums::of(private, seal);
+    fn new(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Self {
+        let stored = Checksums::stored(private, seal);
         let (whole, composite): (Vec<_>, Vec<_>) = stored
             .iter()
             .flat_map(Checksums::values)
@@ -131,7 +130,7 @@ impl<'a> Checks<'a> {
         });
         Self {
             whole: whole.collect(),
-            parts: seal.and_then(|seal| PartChecks::of(seal, composite)),
+            parts: seal.and_then(|seal| PartChecks::new(seal, composite)),
         }
     }
 
@@ -164,8 +163,8 @@ impl<'a> Checks<'a> {
 }
 
 impl<'a> PartChecks<'a> {
-    /// Nothing where neither the parts nor the whole have a checksum that hangs on the parts.
-    fn of(seal: &'a Seal, composite: Option<(ChecksumAlgorithm, ChecksumValue)>) -> Option<Self> {
+    /// `None` if neither the parts nor the object have a checksum that depends on the parts.
+    fn new(seal: &'a Seal, composite: Option<(ChecksumAlgorithm, ChecksumValue)>) -> Option<Self> {
         let of_parts = seal.fields().part_checksum;
         let of_parts = of_parts.and_then(|known| ChecksumAlgorithm::from_name(known.name()));
         let algorithm = of_parts.or(composite.as_ref().map(|(algorithm, _)| *algorithm))?;
@@ -215,7 +214,7 @@ impl<'a> PartChecks<'a> {
     }
 
     fn finish(mut self) -> Outcome<ChecksumAlgorithm> {
-        // No plaintext comes of empty parts.
+        // Empty parts have no plaintext, so `update` has not passed them.
         while self.remaining == 0 {
             self.next_part()?;
         }
@@ -230,7 +229,7 @@ impl<'a> PartChecks<'a> {
 
 fn differs(algorithm: ChecksumAlgorithm, what: &str) -> Failure {
     Failure::from(StoredFault::malformed(format!(
-        "the {} {what} is another than the stored one",
+        "the {} {what} differs from the stored one",
         algorithm.as_str()
     )))
 }

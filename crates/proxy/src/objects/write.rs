@@ -16,7 +16,7 @@ use s3proxy_protocol::checksum::{ChecksumAlgorithm, Checksummer};
 use s3proxy_protocol::etag::{ClientETag, ETag};
 use s3proxy_protocol::headers;
 
-use super::call::{Backed, client_headers};
+use super::call::{BackendResponse, client_headers};
 use super::new_object::{self, Checksum, NewObject, SealingTarget, insert_envelope};
 use super::read::{self, Found, PlaintextBody, Source};
 use super::sealed_stream::send_sealed;
@@ -60,27 +60,12 @@ pub(crate) async fn store_sealed(
     // First, so that no content is held in memory while the key service is asked.
     let target = SealingTarget::new(call, destination.object).await?;
     let content = read::open(call, source, found, None).await?;
-    let replay = Replay::new(content, found.length.0);
-    let (backed, checksum) = if found.length.0 <= call.store.held_body_bytes {
-        put_held(
-            call,
-            &target,
-            replay,
-            found.length,
-            destination.headers,
-            wanted,
-        )
-        .await?
+    let (length, outgoing) = (found.length, destination.headers);
+    let replay = Replay::new(content, length.0);
+    let (backed, checksum) = if length.0 <= call.store.held_body_bytes {
+        put_held(call, &target, replay, length, outgoing, wanted).await?
     } else {
-        put_stream(
-            call,
-            &target,
-            replay,
-            found.length,
-            destination.headers,
-            wanted,
-        )
-        .await?
+        put_stream(call, &target, replay, length, outgoing, wanted).await?
     };
     Ok(Copied {
         headers: written_headers(&backed.headers, found),
@@ -97,7 +82,7 @@ async fn put_held(
     length: PlaintextLength,
     mut outgoing: HeaderMap,
     wanted: Option<ChecksumAlgorithm>,
-) -> Outcome<(Backed, Option<Checksum>)> {
+) -> Outcome<(BackendResponse, Option<Checksum>)> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
     // Plaintext and stored form are both in memory while the body is sealed.
     let _share = call.share(2 * length + PIECE_BYTES).await?;
@@ -124,14 +109,11 @@ async fn put_stream(
     length: PlaintextLength,
     mut outgoing: HeaderMap,
     wanted: Option<ChecksumAlgorithm>,
-) -> Outcome<(Backed, Option<Checksum>)> {
+) -> Outcome<(BackendResponse, Option<Checksum>)> {
     let object = begin(call, target, &mut outgoing, None);
     let sealer = ObjectSealer::new(&object.dek, length, call.store.pool.take());
-    insert_envelope(
-        call.store,
-        &mut outgoing,
-        &object.envelope(Some(*sealer.head())),
-    )?;
+    let envelope = object.envelope(Some(*sealer.head()));
+    insert_envelope(call.store, &mut outgoing, &envelope)?;
     let put = |body| put_request(call, target.object(), outgoing, body);
     send_sealed(call, content, sealer, wanted, put).await
 }

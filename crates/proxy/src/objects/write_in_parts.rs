@@ -91,7 +91,7 @@ pub(crate) async fn copy(
     // Metadata is fixed when the upload is created, before the parts are known: the seal, with
     // their lengths, follows in the tail.
     insert_envelope(call.store, &mut outgoing, &object.envelope(None))?;
-    let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
+    let tags = Tags::select(Directive::Replace, &outgoing, &found.headers);
     let upload = create(call, target, outgoing, part_headers).await?;
     // One future for all steps: a failure in any of them aborts the upload.
     let made = async {
@@ -124,7 +124,7 @@ fn check_length(length: PlaintextLength) -> Outcome<()> {
 }
 
 fn too_long() -> Failure {
-    Failure::Unusable("an object longer than an upload in parts can make")
+    Failure::Unusable("an object above the size limit of multipart uploads")
 }
 
 /// Moves conditional headers out of `outgoing`: they belong to the completion.
@@ -151,7 +151,7 @@ pub(crate) async fn create<'a>(
     let backed = call.expect_success(request).await?;
     let result = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     let id = initiate::upload_id(&result)
-        .map_err(|_| Failure::Unusable("an InitiateMultipartUploadResult that is not S3's"))?;
+        .map_err(|_| Failure::Unusable("a malformed InitiateMultipartUploadResult"))?;
     Ok(BackendUpload {
         object,
         id,
@@ -272,7 +272,7 @@ pub(crate) async fn finish(
     let headers = backed.headers.clone();
     let document = embedded_error::document(backed).await?;
     let result = CompleteResult::parse(&document)
-        .map_err(|_| Failure::Unusable("a CompleteMultipartUploadResult that is not S3's"))?;
+        .map_err(|_| Failure::Unusable("a malformed CompleteMultipartUploadResult"))?;
     let etag = match result.etag {
         Some(etag) => etag,
         None => etag_of_object(call, upload).await?,
@@ -294,7 +294,7 @@ pub(crate) async fn store_plaintext(
         part_headers,
     } = destination;
     let conditions = take_conditions(&mut outgoing);
-    let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
+    let tags = Tags::select(Directive::Replace, &outgoing, &found.headers);
     let upload = create(call, target, outgoing, part_headers).await?;
     let made = async {
         let mut named = Vec::new();
@@ -365,7 +365,7 @@ fn seal(
 pub(crate) async fn abort(call: &StoreCall<'_>, upload: &BackendUpload<'_>) {
     let request = upload_request(call, Method::DELETE, upload);
     if let Err(error) = call.store.backend.send(request).await {
-        tracing::warn!(%error, "an upload of a copy that failed stays behind");
+        tracing::warn!(%error, "failed to abort the multipart upload of a failed copy; it remains at the backend");
     }
 }
 

@@ -15,7 +15,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use crate::backend::{BodyStream, Request, RequestBody};
 use crate::failure::{Failure, Outcome};
-use crate::objects::call::Backed;
+use crate::objects::call::BackendResponse;
 use crate::objects::read::PlaintextBody;
 use crate::objects::{ObjectRef, StoreCall};
 use crate::telemetry::audit::Stored;
@@ -32,7 +32,7 @@ pub(crate) async fn store_content(
     content: PlaintextBody,
     length: PlaintextLength,
     outgoing: HeaderMap,
-) -> Outcome<Backed> {
+) -> Outcome<BackendResponse> {
     if length > MAX_PUT_OBJECT {
         return Err(Failure::Refused(S3Error::new(
             ErrorCode::InvalidRequest,
@@ -68,7 +68,7 @@ pub(crate) async fn put(
     object: ObjectRef<'_>,
     headers: HeaderMap,
     body: RequestBody,
-) -> Outcome<Backed> {
+) -> Outcome<BackendResponse> {
     call.writes(Stored::plaintext);
     let request = Request {
         headers,

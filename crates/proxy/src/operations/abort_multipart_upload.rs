@@ -30,7 +30,7 @@ pub(crate) async fn abort(job: &Job<'_>, upload_id: &UploadId) -> Outcome<Respon
         state::forget(&job.services.uploads, &place.hash);
         if let Err(failure) = staged::delete_state(&job.call, &place).await {
             // E.g. object lock holds it. The upload is aborted nevertheless.
-            tracing::warn!(reason = %failure, "the state of an aborted upload stays for the sweep");
+            tracing::warn!(reason = %failure, "failed to delete the state of an aborted upload; the sweep will");
         }
     }
     let backed = answered?;

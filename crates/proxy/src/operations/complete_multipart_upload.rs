@@ -6,7 +6,7 @@
 //!
 //! Two concurrent Completes overwrite each other's tail. The backend refuses the one whose tail is
 //! gone (`InvalidPart`), which then starts again; within one replica they take turns. If the upload
-//! or its parts are gone, an earlier Complete may have succeeded; `repeated` checks the object.
+//! or its parts are gone, an earlier Complete may have succeeded; [`idempotent_complete`] checks the object.
 //!
 //! Failing to remove the state is not reported to the client: the sweep removes it later.
 
@@ -27,7 +27,7 @@ use s3proxy_protocol::xml::complete::{
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::failure::{Failure, Outcome};
-use crate::objects::call::{Backed, client_headers};
+use crate::objects::call::{BackendResponse, client_headers};
 use crate::objects::embedded_error;
 use crate::objects::new_object::announce_encryption;
 use crate::operations::held_body::HeldMemory;
@@ -39,7 +39,7 @@ use crate::upload_state::part::{Shelf, upload_request};
 use crate::upload_state::selection::{Selected, select};
 use crate::upload_state::state::{self, OpenUpload};
 use crate::upload_state::stored_parts::present;
-use crate::upload_state::tail::{Piece, move_into_upload, store_small, store_tail};
+use crate::upload_state::tail::{TailPiece, move_into_upload, store_small, store_tail};
 use crate::upload_state::{CompletionError, staged};
 
 /// Longest list of parts, in bytes: 10,000 parts with the longest ETags and checksums.
@@ -187,7 +187,7 @@ async fn attempt(
     upload.end(completed.collect());
     job.services.uploads.open.reweigh(&upload);
     if let Err(failure) = staged::delete_state(&job.call, &upload.place).await {
-        tracing::warn!(reason = %failure, "the state of a completed upload stays for the sweep");
+        tracing::warn!(reason = %failure, "failed to delete the state of a completed upload; the sweep will");
     }
     let etag = match etag {
         Some(etag) => etag,
@@ -208,7 +208,7 @@ async fn finish(
     job: &Job<'_>,
     upload: &OpenUpload,
     parts: &[Selected],
-    tail: &[Piece],
+    tail: &[TailPiece],
 ) -> Result<(HeaderMap, Option<ETag>), CompletionError> {
     // A staged last part is inside the tail.
     let kept = parts.iter().filter(|part| part.shelf == Shelf::Upload);
@@ -238,11 +238,11 @@ async fn finish(
 }
 
 /// Response headers of the backend, and the ETag if there is one.
-async fn read_result(backed: Backed) -> Outcome<(HeaderMap, Option<ETag>)> {
+async fn read_result(backed: BackendResponse) -> Outcome<(HeaderMap, Option<ETag>)> {
     let headers = backed.headers.clone();
     let document = embedded_error::document(backed).await?;
     let result = CompleteResult::parse(&document)
-        .map_err(|_| Failure::Unusable("a CompleteMultipartUploadResult that is not S3's"))?;
+        .map_err(|_| Failure::Unusable("a malformed CompleteMultipartUploadResult"))?;
     Ok((headers, result.etag))
 }
 

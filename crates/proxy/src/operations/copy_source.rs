@@ -15,7 +15,7 @@ use crate::authorization::access_denied;
 use crate::config::resolved::Access;
 use crate::failure::{Failure, Outcome};
 use crate::objects::ObjectRef;
-use crate::objects::call::{Backed, failure_of};
+use crate::objects::call::{BackendResponse, failure_of};
 use crate::objects::read::{Found, Source};
 use crate::operations::Job;
 
@@ -71,7 +71,7 @@ pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     if !backed.status.is_success() {
         return Err(missing(job, source, backed).await);
     }
-    let found = Found::of(&job.call, source, backed.headers)?;
+    let found = Found::from_headers(&job.call, source, backed.headers)?;
     let modified = headers::text(&found.headers, header::LAST_MODIFIED).and_then(http_date::parse);
     // Judged here: the client's conditions name ETags in a form that backends do not know.
     let etag = found.etag()?;
@@ -85,7 +85,7 @@ pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     }
 }
 
-async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure {
+async fn missing(job: &Job<'_>, source: &Source<'_>, backed: BackendResponse) -> Failure {
     // A HEAD of a delete marker's version gets 405 Method Not Allowed (S3 User Guide, "Working with
     // delete markers").
     let is_marker = backed.headers.contains_key(DELETE_MARKER)

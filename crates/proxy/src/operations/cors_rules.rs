@@ -1,15 +1,15 @@
-//! CORS headers of answers to pages in a browser, whoever makes the answer.
+//! CORS headers of responses to pages in a browser, both the backend's responses and the proxy's.
 //!
-//! The bucket's rules lie at the backend, which adds their headers to its own answers: a request
-//! that does for the bucket what the page's request does carries the page's `Origin`
-//! ([`crate::backend::PageOrigin`]). Answers that come back without, because the proxy made them or
-//! because the backend adds none to answers of that kind, are completed here: the proxy asks by a
-//! preflight, as the browser would, and remembers the answer for a few seconds. Where the rules give
-//! nothing, and where the backend does not answer, nothing is added.
+//! The backend knows the bucket's rules and adds their headers to its own responses: a backend
+//! request that does the same as the page's request carries the page's `Origin`
+//! ([`crate::backend::PageOrigin`]). A response without the headers, because the proxy made it or
+//! because the backend adds none to such responses, is completed here: the proxy sends a preflight,
+//! as the browser would, and caches the result for a few seconds. If the rules give no headers, or
+//! the backend does not respond, none are added.
 //!
-//! The question is not signed and needs no right at the backend. Requests of unknown senders cause
-//! one only within the limits of preflights, since every answer must be cheap until a signature has
-//! been verified (ADR 0017).
+//! The preflight is unsigned and needs no permission at the backend. Requests of unknown senders
+//! cause one only within the rate limit of preflights: until a signature has been verified, every
+//! response must be cheap (ADR 0017).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,31 +29,32 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::backend::{Backend, Request, Service, Signature};
 use crate::operations::service_at;
 
-/// How long an answer is remembered, which is how late a change of the rules may show.
+/// How long the result of a preflight is cached: a change of the rules may show this late.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// How long an answer may wait for a turn to ask, and then for the backend.
+/// Timeout of the wait for a turn, and then of the preflight itself.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// Memory for what is remembered, in bytes.
+/// Capacity of the cache in bytes.
 const CACHE_BYTES: u64 = 1024 * 1024;
 
-/// What an entry takes besides its texts.
+/// Bytes of a cache entry besides its texts.
 const ENTRY_BYTES: usize = 400;
 
-/// Longest origin that is asked for, in bytes: a scheme, a host name of DNS and a port fit.
+/// Longest origin that is looked up, in bytes: a scheme, a host name of DNS and a port fit.
 const MAX_ORIGIN_BYTES: usize = 300;
 
-/// Questions at once for requests of known clients.
+/// Concurrent preflights for requests of known clients.
 const QUESTIONS: usize = 64;
 
-/// The same for requests of nobody known, which do not wait.
+/// Concurrent preflights for requests of unknown senders, which do not wait for a turn.
 const QUESTIONS_OF_UNKNOWN: usize = 16;
 
-/// Some key: rules are a bucket's, and SeaweedFS answers preflights of the bucket itself by others.
+/// Any key: rules belong to the bucket, but SeaweedFS applies others to preflights of the bucket
+/// itself.
 const SOME_KEY: &str = "x";
 
-/// CORS headers with a meaning in answers other than a preflight's.
+/// CORS headers that have a meaning in responses other than a preflight's.
 const LOOKED_AT: [HeaderName; 4] = [
     ACCESS_CONTROL_ALLOW_CREDENTIALS,
     ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -63,7 +64,7 @@ const LOOKED_AT: [HeaderName; 4] = [
 
 /// Everything that the headers depend on.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Question {
+struct CorsQuestion {
     /// The host that the client named, where that is what selects the backend.
     host: Option<String>,
     bucket: String,
@@ -73,36 +74,35 @@ struct Question {
 
 /// The parts of a page's request that CORS rules depend on.
 pub(crate) struct PageRequest {
-    /// `None` where no bucket's rules apply.
-    asked: Option<(Question, Option<Service>)>,
+    /// `None` if no bucket's rules apply.
+    question: Option<(CorsQuestion, Option<Service>)>,
 }
 
 /// How the rules for a page's request may be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lookup {
-    /// The backend is asked, if need be when others have been: a client is known to have sent the
-    /// request.
+    /// A preflight is sent, after waiting for a turn: a known client sent the request.
     Wait,
-    /// The backend is asked unless it is being asked too much: anybody may have sent the request.
+    /// A preflight is sent if there is a turn at once: anybody may have sent the request.
     Try,
-    /// Only what is remembered counts.
+    /// Only the cache is used.
     CacheOnly,
 }
 
 impl PageRequest {
-    /// Reads the head of a request; `None` where no page sent it.
+    /// Reads the head of a request; `None` if no page sent it.
     pub(crate) fn of(hosts: &HostRules, parts: &Parts) -> Option<Self> {
         let origin = parts.headers.get(ORIGIN)?;
-        let asked = if origin.len() <= MAX_ORIGIN_BYTES && is_judged(&parts.method) {
+        let question = if origin.len() <= MAX_ORIGIN_BYTES && is_judged(&parts.method) {
             question(hosts, parts, origin)
         } else {
             None
         };
-        Some(Self { asked })
+        Some(Self { question })
     }
 }
 
-/// Whether rules are about the method. Preflights are the backend's to answer.
+/// Whether rules apply to the method. Preflights themselves are forwarded.
 fn is_judged(method: &Method) -> bool {
     [
         Method::GET,
@@ -118,11 +118,11 @@ fn question(
     hosts: &HostRules,
     parts: &Parts,
     origin: &HeaderValue,
-) -> Option<(Question, Option<Service>)> {
+) -> Option<(CorsQuestion, Option<Service>)> {
     let host = headers::text(&parts.headers, HOST)?;
     let address = address::address(hosts, host, parts.uri.path()).ok()?;
     let service = service_at(&address);
-    let question = Question {
+    let question = CorsQuestion {
         host: service
             .as_ref()
             .map(|service| service.endpoint.host.clone()),
@@ -135,7 +135,7 @@ fn question(
 
 /// CORS headers by bucket, origin and method: a cache over preflights to the backend.
 pub(crate) struct PageRules {
-    answers: Cache<Question, Arc<HeaderMap>>,
+    answers: Cache<CorsQuestion, Arc<HeaderMap>>,
     questions: Semaphore,
     questions_of_unknown: Semaphore,
 }
@@ -144,7 +144,7 @@ impl PageRules {
     pub(crate) fn new() -> Self {
         let answers = Cache::builder()
             .max_capacity(CACHE_BYTES)
-            .weigher(|question: &Question, headers: &Arc<HeaderMap>| weight(question, headers))
+            .weigher(|question: &CorsQuestion, headers: &Arc<HeaderMap>| weight(question, headers))
             .time_to_live(KEPT);
         Self {
             answers: answers.build(),
@@ -153,16 +153,16 @@ impl PageRules {
         }
     }
 
-    /// Whether an answer with these headers can be completed without a question to the backend.
+    /// Whether a response with these headers can be completed without a preflight.
     pub(crate) fn are_known_for(&self, request: &PageRequest, headers: &HeaderMap) -> bool {
         headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
             || request
-                .asked
+                .question
                 .as_ref()
                 .is_none_or(|(question, _)| self.answers.contains_key(question))
     }
 
-    /// Adds the headers that the rules give, unless the answer has them from the backend.
+    /// Adds the headers that the rules give, unless the response has them from the backend.
     pub(crate) async fn complete(
         &self,
         backend: &Backend,
@@ -171,7 +171,7 @@ impl PageRules {
         headers: &mut HeaderMap,
     ) {
         if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
-            && let Some((question, service)) = request.asked
+            && let Some((question, service)) = request.question
         {
             let given = self.look_up(backend, question, service, lookup).await;
             for (name, value) in given.iter() {
@@ -184,7 +184,7 @@ impl PageRules {
     async fn look_up(
         &self,
         backend: &Backend,
-        question: Question,
+        question: CorsQuestion,
         service: Option<Service>,
         lookup: Lookup,
     ) -> Arc<HeaderMap> {
@@ -200,8 +200,8 @@ impl PageRules {
             return known;
         }
         let asking = given(backend, &question, service);
-        // That there was no answer is remembered too, so that not every page waits for one. Nothing is
-        // where the client leaves before: anybody could make other pages miss their rules.
+        // A timeout is cached too, so that not every page waits for one. If the client leaves
+        // earlier nothing is cached: otherwise anybody could make other pages miss their rules.
         let given = tokio::time::timeout(WAIT, asking).await.unwrap_or_default();
         let given = Arc::new(given);
         self.answers.insert(question, Arc::clone(&given));
@@ -217,7 +217,7 @@ impl PageRules {
     }
 }
 
-fn weight(question: &Question, headers: &HeaderMap) -> u32 {
+fn weight(question: &CorsQuestion, headers: &HeaderMap) -> u32 {
     let texts = question.bucket.len()
         + question.origin.len()
         + question.host.as_ref().map_or(0, String::len)
@@ -225,8 +225,8 @@ fn weight(question: &Question, headers: &HeaderMap) -> u32 {
     u32::try_from(ENTRY_BYTES + texts).unwrap_or(u32::MAX)
 }
 
-/// The backend's answer to a preflight of the request, as far as it is about the request itself.
-async fn given(backend: &Backend, question: &Question, service: Option<Service>) -> HeaderMap {
+/// Headers of the backend's response to a preflight that apply to the request itself.
+async fn given(backend: &Backend, question: &CorsQuestion, service: Option<Service>) -> HeaderMap {
     let mut request = Request::new(Method::OPTIONS, Some(&question.bucket), Some(SOME_KEY));
     request.service = service;
     request.signature = Signature::None;
@@ -251,7 +251,8 @@ async fn given(backend: &Backend, question: &Question, service: Option<Service>)
     given
 }
 
-/// Some servers tell any page that a rule names of that rule, whatever method it asked for.
+/// Whether the response allows the method. Some servers return a rule that names the origin even
+/// if it does not name the method.
 fn allows(headers: &HeaderMap, method: &Method) -> bool {
     headers::list_items(headers, ACCESS_CONTROL_ALLOW_METHODS)
         .any(|allowed| [method.as_str(), "*"].contains(&allowed))

@@ -45,7 +45,7 @@ pub(crate) async fn create(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let backed = job.call.expect_success(request).await?;
     let result = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     let upload_id = initiate::upload_id(&result)
-        .map_err(|_| Failure::Unusable("an InitiateMultipartUploadResult that is not S3's"))?;
+        .map_err(|_| Failure::Unusable("a malformed InitiateMultipartUploadResult"))?;
     if let Err(failure) = state::store(
         &job.uploads(),
         target,
@@ -81,6 +81,6 @@ async fn abandon(job: &Job<'_>, upload_id: &str) {
     let mut request = job.request_for(Method::DELETE);
     request.query = vec![("uploadId".to_owned(), Some(upload_id.to_owned()))];
     if let Err(error) = job.call.store.backend.send(request).await {
-        tracing::warn!(%error, "an upload without a state stays behind");
+        tracing::warn!(%error, "failed to abort a multipart upload without state; it remains at the backend");
     }
 }

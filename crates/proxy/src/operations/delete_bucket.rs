@@ -1,17 +1,16 @@
-//! DeleteBucket: forwarded, after removing upload state of the proxy that keeps the bucket from
-//! being empty.
+//! DeleteBucket: forwarded, after removing the proxy's upload state from an otherwise empty bucket.
 //!
-//! The backend decides. Only when it says that the bucket is not empty, a look is taken: where all
-//! that is left is upload state and staged parts, the uploads are aborted, the state is removed, and the
-//! request is made again. A client cannot see or delete state, and S3 deletes a bucket with open uploads.
+//! The backend decides. Only if it reports that the bucket is not empty, and upload state and staged
+//! parts are all that is left, the uploads are aborted, the state is removed, and the request is sent
+//! again: a client cannot see or delete the state, and S3 deletes a bucket with open uploads.
 //!
-//! States are listed first, and only those listed are removed, with the uploads that they belong to. An
-//! upload that begins meanwhile keeps its state, and that keeps the bucket. One that completes meanwhile
-//! leaves an object, which keeps the bucket too: no object is ever deleted here. Uploads that were begun
-//! around the proxy have no state and are the backend's business.
+//! States are listed first. Only listed ones are removed, along with their uploads. An upload that
+//! begins meanwhile has a state that is not listed, so the bucket stays. One that completes meanwhile
+//! leaves an object, so the bucket stays too: no object is ever deleted here. Uploads that were begun
+//! around the proxy have no state; the backend decides about them.
 //!
-//! A state says which upload it belongs to; for one of an earlier version, which does not, the list of
-//! uploads has to. A bucket that holds the states of other buckets is never cleared.
+//! A state names its upload. States of an earlier version do not, and their uploads are found in the
+//! list of uploads. A bucket that holds the states of other buckets is never cleared.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -28,7 +27,7 @@ use crate::objects::call::client_headers;
 use crate::operations::request_body::BodySlot;
 use crate::operations::{Job, forward};
 use crate::upload_state::bucket::{Bucket, parameter};
-use crate::upload_state::evidence::{Named, StateFolder};
+use crate::upload_state::evidence::{StateFolder, StateOwner};
 use crate::upload_state::staged::{folder_id, folders};
 use crate::upload_state::state::{forget, is_gone};
 
@@ -52,7 +51,7 @@ pub(crate) async fn delete_bucket(
         Ok(Cleared::Nothing) => Err(refusal),
         Err(failure) => {
             // The client gets the backend's own refusal, which is true.
-            tracing::warn!(reason = %failure, "a bucket could not be cleared of upload state");
+            tracing::warn!(reason = %failure, "failed to remove upload state from a bucket");
             Err(refusal)
         }
     }
@@ -74,7 +73,7 @@ async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
     if job.call.store.policy.state_bucket == StateBucket::Named(name.to_owned()) {
         return Ok(Cleared::Nothing);
     }
-    let bucket = Bucket::of(&job.call, name);
+    let bucket = Bucket::for_call(&job.call, name);
     let Some(states) = only_states(&bucket, &folders(&job.call.store.policy.state_prefix)).await?
     else {
         return Ok(Cleared::Nothing);
@@ -92,7 +91,7 @@ async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
     }
 }
 
-/// The uploads that the states belong to, open or not; `None` where one is of another bucket.
+/// Uploads of the states, open or not; `None` if one is of another bucket.
 async fn uploads_of(
     job: &Job<'_>,
     bucket: &Bucket,
@@ -113,15 +112,15 @@ async fn uploads_of(
             folder.named().await
         })
         .buffer_unordered(UPLOADS_AT_ONCE);
-    let named: Vec<Named> = named.try_collect().await?;
+    let named: Vec<StateOwner> = named.try_collect().await?;
     let mut uploads = Vec::new();
     let mut has_nameless = false;
     for named in named {
         match named {
-            Named::Upload(upload) if upload.bucket == bucket.name => uploads.push(upload),
-            Named::Upload(_) => return Ok(None),
-            Named::Nobody => has_nameless = true,
-            Named::Gone => {}
+            StateOwner::Upload(upload) if upload.bucket == bucket.name => uploads.push(upload),
+            StateOwner::Upload(_) => return Ok(None),
+            StateOwner::Nobody => has_nameless = true,
+            StateOwner::Gone => {}
         }
     }
     if has_nameless {
@@ -141,7 +140,7 @@ async fn uploads_of(
     Ok(Some(uploads))
 }
 
-/// Aborts uploads; those that have ended are passed over.
+/// Aborts uploads, and skips those that have ended.
 async fn abort(job: &Job<'_>, bucket: &Bucket, uploads: Vec<UploadName>) -> Outcome<()> {
     let hashes: Vec<_> = uploads.iter().map(UploadName::hash).collect();
     let mut aborted = stream::iter(uploads)
@@ -151,7 +150,7 @@ async fn abort(job: &Job<'_>, bucket: &Bucket, uploads: Vec<UploadName>) -> Outc
             request.query = vec![parameter("uploadId", &upload.upload_id)];
             match bucket.send(request).await {
                 Ok(_) => Ok(1),
-                // Ceph's gateway has another name for it.
+                // Ceph's gateway returns NoSuchKey for an upload that has ended.
                 Err(failure) if is_gone(&failure) || is_no_such_key(&failure) => Ok(0),
                 Err(failure) => Err(failure),
             }
@@ -165,7 +164,7 @@ async fn abort(job: &Job<'_>, bucket: &Bucket, uploads: Vec<UploadName>) -> Outc
         tracing::info!(
             bucket = bucket.name,
             uploads = count,
-            "aborted the open uploads of a bucket that is deleted"
+            "aborted the open uploads of a deleted bucket"
         );
     }
     for hash in &hashes {
@@ -178,7 +177,7 @@ fn is_no_such_key(failure: &Failure) -> bool {
     failure.is_backend_code("NoSuchKey")
 }
 
-/// Everything in the bucket, if that is upload state only and not too much.
+/// All objects of the bucket, if they are upload state only and not too many.
 async fn only_states(bucket: &Bucket, folders: &str) -> Outcome<Option<Vec<ListEntry>>> {
     let mut states = Some(Vec::new());
     bucket

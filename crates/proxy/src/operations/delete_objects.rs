@@ -21,7 +21,7 @@ use crate::effective_name::is_state_key;
 use crate::failure::{Failure, Outcome};
 use crate::objects::call::{client_headers, read_bounded};
 use crate::operations::held_body::HeldMemory;
-use crate::operations::listed_objects::{self, Described, Listed};
+use crate::operations::listed_objects::{self, Listed, ListedForm};
 use crate::operations::request_body::RawBody;
 use crate::operations::{Job, payload, version_support};
 use crate::telemetry::audit::{BatchErrors, ObjectLine};
@@ -34,7 +34,7 @@ const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
 /// batch that is longer, because of what has to be escaped in it, goes on as several requests.
 const MAX_REQUEST_BYTES: usize = 1_000_000;
 
-/// Longest answer to a batch that is read: 1000 entries of the longest keys.
+/// Longest response to a batch that is read, in bytes: 1000 entries of the longest keys.
 const MAX_RESULT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Memory for the text of a batch, and for the keys that it names.
@@ -59,7 +59,7 @@ pub(crate) async fn delete_objects(
     let unknown = remove_unknown_versions(job, &mut batch).await;
     map_conditions(job, &mut batch).await;
 
-    let Sent {
+    let BatchResults {
         headers,
         results,
         undone,
@@ -74,7 +74,7 @@ pub(crate) async fn delete_objects(
     let text = match results.split_first() {
         None => delete_result(&errors),
         Some((first, further)) => merge_delete_result(first, further, &errors)
-            .map_err(|_| Failure::Unusable("a DeleteResult that is not S3's"))?,
+            .map_err(|_| Failure::Unusable("a malformed DeleteResult"))?,
     };
     let mut response = Response::new(ResponseBody::held(Bytes::from(text)));
     *response.headers_mut() = headers;
@@ -83,19 +83,19 @@ pub(crate) async fn delete_objects(
     Ok(response)
 }
 
-/// What became of a batch at the backend.
+/// Results of a batch at the backend.
 #[derive(Default)]
-struct Sent {
-    /// Of the first answer.
+struct BatchResults {
+    /// Headers of the first response.
     headers: HeaderMap,
     results: Vec<Bytes>,
-    /// Objects of requests that failed when others had been carried out.
+    /// Objects of requests that failed after others had succeeded.
     undone: Vec<DeleteError>,
 }
 
-/// Sends a batch, in as many requests as its length takes. A failure of the first is that of the batch.
-async fn send(job: &Job<'_>, batch: &DeleteRequest) -> Outcome<Sent> {
-    let mut sent = Sent::default();
+/// Sends a batch, in as many requests as its length needs. If the first one fails, the batch fails.
+async fn send(job: &Job<'_>, batch: &DeleteRequest) -> Outcome<BatchResults> {
+    let mut sent = BatchResults::default();
     let mut next = 0;
     while next < batch.objects.len() {
         let (markup, end) = batch.render(next, MAX_REQUEST_BYTES);
@@ -130,7 +130,7 @@ async fn send_part(job: &Job<'_>, markup: String) -> Outcome<(HeaderMap, Bytes)>
     let backed = job.call.expect_success(request).await?;
     let text = read_bounded(backed.body, MAX_RESULT_BYTES).await?;
     if DeleteResult::parse(&text).is_err() {
-        return Err(Failure::Unusable("a DeleteResult that is not S3's"));
+        return Err(Failure::Unusable("a malformed DeleteResult"));
     }
     Ok((client_headers(&backed.headers), text))
 }
@@ -245,11 +245,11 @@ async fn map_conditions(job: &Job<'_>, batch: &mut DeleteRequest) {
             size,
         };
         let stored = match listed_objects::describe(job, &listed).await {
-            Ok(Described::Sealed(_)) => stored_length(PlaintextLength(size)),
-            Ok(Described::Legacy(_)) => legacy_stored_length(PlaintextLength(size)),
+            Ok(ListedForm::Sealed(_)) => stored_length(PlaintextLength(size)),
+            Ok(ListedForm::Legacy(_)) => legacy_stored_length(PlaintextLength(size)),
             // After a failed lookup the size is sent as given, in plaintext terms. A sealed object
             // of that size has another stored length, so it is not deleted.
-            Ok(Described::AsItIs) | Err(_) => continue,
+            Ok(ListedForm::AsItIs) | Err(_) => continue,
         };
         object.size = Some(stored.0);
     }

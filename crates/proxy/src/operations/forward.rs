@@ -13,10 +13,10 @@ use s3proxy_protocol::operation::{AnswerDocument, Kind, Operation, RequestDocume
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::failure::Outcome;
-use crate::objects::call::{Backed, client_headers};
+use crate::objects::call::{BackendResponse, client_headers};
 use crate::operations::held_body::{HeldMemory, HeldShare};
 use crate::operations::request_body::BodySlot;
-use crate::operations::sub_resource_support::{self, Permission};
+use crate::operations::sub_resource_support::{self, ForwardPermission};
 use crate::operations::{Job, payload, restore_object};
 
 /// Longest body of a forwarded request, in bytes; S3's largest (DeleteObjects, lifecycle rules)
@@ -31,7 +31,7 @@ const MEMORY: HeldMemory = HeldMemory {
 
 /// Forwards the request, and relays the response.
 pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Response<ResponseBody>> {
-    if sub_resource_support::permission(job).await? == Permission::AlreadyAbsent {
+    if sub_resource_support::permission(job).await? == ForwardPermission::AlreadyAbsent {
         let mut response = Response::new(ResponseBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
@@ -87,7 +87,7 @@ async fn document(
 }
 
 /// Response without the backend's body, if there is one.
-fn without_body(backed: &Backed) -> Response<ResponseBody> {
+fn without_body(backed: &BackendResponse) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = backed.status;
     *response.headers_mut() = client_headers(&backed.headers);
@@ -105,7 +105,7 @@ fn location(job: &Job<'_>) -> Option<HeaderValue> {
 /// Response whose body is the operation's document.
 async fn relayed(
     job: &Job<'_>,
-    backed: Backed,
+    backed: BackendResponse,
     expected: AnswerDocument,
 ) -> Outcome<Response<ResponseBody>> {
     let mut response = without_body(&backed);

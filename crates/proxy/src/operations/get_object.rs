@@ -3,7 +3,7 @@
 //! The first request asks for the stored bytes that should hold the requested plaintext: according
 //! to the cached layout, or else as if the object were sealed in layout 1. The response shows the
 //! object's form. Its bytes are used as far as they cover the requested ones; the rest is requested
-//! separately, pinned to the same object (`source`). If the object was replaced in between, the
+//! separately, pinned to the same object. If the object was replaced in between, the
 //! read starts again.
 //!
 //! `Range`, `If-Range` and `partNumber` are not forwarded, except for objects that are not sealed:
@@ -42,7 +42,7 @@ pub(crate) async fn get_object(
 
 /// The first request to the backend.
 #[derive(PartialEq, Eq)]
-enum Step {
+enum FirstRequest {
     GetAll,
     /// GET with this value of `Range`.
     GetRange(String),
@@ -54,23 +54,25 @@ async fn read(
     source: &Source<'_>,
     requested: RequestedPortion,
 ) -> Outcome<Response<ResponseBody>> {
-    let step = first_step(job, source, requested);
+    let first = first_request_kind(job, source, requested);
     let mut request = first_request(job, source, Method::GET);
-    match &step {
-        Step::GetAll => {}
-        Step::GetRange(range) => {
+    match &first {
+        FirstRequest::GetAll => {}
+        FirstRequest::GetRange(range) => {
             request.headers.insert(header::RANGE, header_value(range));
         }
-        Step::Head => request.method = Method::HEAD,
+        FirstRequest::Head => request.method = Method::HEAD,
     }
     let backed = job.call.send(request).await?;
     let (found, arrived) = match backed.status {
         // A 200 to a range request brings the whole object; `Arrived` knows its bytes.
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-            let found = Found::of(&job.call, source, backed.headers)?;
-            let arrived = match step {
-                Step::GetAll | Step::GetRange(_) => Some(Arrived::of(&found.headers, backed.body)?),
-                Step::Head => None,
+            let found = Found::from_headers(&job.call, source, backed.headers)?;
+            let arrived = match first {
+                FirstRequest::GetAll | FirstRequest::GetRange(_) => {
+                    Some(Arrived::from_response(&found.headers, backed.body)?)
+                }
+                FirstRequest::Head => None,
             };
             (found, arrived)
         }
@@ -85,8 +87,8 @@ async fn read(
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, requested, arrived).await,
         Form::Legacy(envelope) => legacy(job, source, &found, envelope, requested, arrived).await,
         // Only a GET without range fits a plain object: a range was computed for a sealed one.
-        Form::Plain => match (requested, step, arrived) {
-            (RequestedPortion::Whole, Step::GetAll, Some(arrived)) => {
+        Form::Plain => match (requested, first, arrived) {
+            (RequestedPortion::Whole, FirstRequest::GetAll, Some(arrived)) => {
                 stored::permit_plain(&job.call, source.object)?;
                 check_length(&found.headers)?;
                 metrics::plaintext_read();
@@ -98,7 +100,11 @@ async fn read(
     }
 }
 
-fn first_step(job: &Job<'_>, source: &Source<'_>, requested: RequestedPortion) -> Step {
+fn first_request_kind(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    requested: RequestedPortion,
+) -> FirstRequest {
     let key = source.layout_key();
     let known = job.call.store.layouts.recall(&key);
     let known = known.and_then(|known| known.stretch(requested));
@@ -106,14 +112,14 @@ fn first_step(job: &Job<'_>, source: &Source<'_>, requested: RequestedPortion) -
         requested,
         known.or_else(|| job.call.store.verified.stretch(&key, requested)),
     ) {
-        (RequestedPortion::Whole, _) => Step::GetAll,
+        (RequestedPortion::Whole, _) => FirstRequest::GetAll,
         (RequestedPortion::Range(_) | RequestedPortion::Part(_), Some((first, last))) => {
-            Step::GetRange(format!("bytes={first}-{last}"))
+            FirstRequest::GetRange(format!("bytes={first}-{last}"))
         }
-        (RequestedPortion::Range(range), None) => Step::GetRange(guessed_range(range)),
+        (RequestedPortion::Range(range), None) => FirstRequest::GetRange(guessed_range(range)),
         // The position of a part cannot be guessed, and a GET without range would transfer most of
         // a large object in vain.
-        (RequestedPortion::Part(_), None) => Step::Head,
+        (RequestedPortion::Part(_), None) => FirstRequest::Head,
     }
 }
 
@@ -174,7 +180,7 @@ async fn sealed(
     let dek = read::unwrap(&job.call, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let sealed = Sealed::new(&job.call, source, found, envelope, dek).await?;
-    let delivery = Delivery::of(requested, length, sealed.parts())?;
+    let delivery = Delivery::resolve(requested, length, sealed.parts())?;
 
     let mut headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
     if let Some(private) = &private {
@@ -205,7 +211,7 @@ async fn legacy(
 ) -> Outcome<Response<ResponseBody>> {
     let legacy = Legacy::new(&job.call, source, found, envelope).await?;
     let length = found.length.0;
-    let delivery = Delivery::of(requested, length, PartStructure::None)?;
+    let delivery = Delivery::resolve(requested, length, PartStructure::None)?;
     let headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
     let body = legacy.read(delivery.range(length), arrived).await?;
     let body = ResponseBody::from(Content::Legacy(Box::new(body)));

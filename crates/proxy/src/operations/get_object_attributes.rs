@@ -1,9 +1,9 @@
-//! `GetObjectAttributes` in plaintext terms.
+//! GetObjectAttributes in plaintext terms.
 //!
-//! For a sealed object the answer is made here, from a HEAD and, where parts or a checksum are
-//! requested for, from the seal: so it works before backends that do not know the operation. An object
-//! that is not sealed is the backend's to describe. Parts go by the numbers
-//! that they were uploaded under, as for `partNumber`.
+//! For a sealed object the proxy makes the response itself, from a HEAD and, if parts or a checksum
+//! are requested, from the seal: this works with backends that do not support the operation. For an
+//! object that is not sealed the request is forwarded. Parts have the numbers under which they were
+//! uploaded, as for `partNumber`.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use s3proxy_envelope::header::{Envelope, Layout};
@@ -44,7 +44,7 @@ pub(crate) async fn get_object_attributes(
     version: Option<&VersionId>,
 ) -> Outcome<Response<ResponseBody>> {
     let wanted = ObjectAttributes::parse(&job.request.headers)?;
-    let page = PageRequest::of(&job.request.headers)?;
+    let page = PartsPageRequest::of(&job.request.headers)?;
     let mut source = job.source(version)?;
     // The source is described by a HEAD, which does not have these headers.
     for name in [MAX_PARTS, PART_NUMBER_MARKER, OBJECT_ATTRIBUTES] {
@@ -57,7 +57,7 @@ async fn describe(
     job: &Job<'_>,
     source: &Source<'_>,
     wanted: &ObjectAttributes,
-    page: PageRequest,
+    page: PartsPageRequest,
 ) -> Outcome<Response<ResponseBody>> {
     let found = read::describe(&job.call, source).await?;
     match &found.form {
@@ -102,7 +102,7 @@ async fn sealed(
     found: &Found,
     envelope: &Envelope,
     wanted: &ObjectAttributes,
-    page: PageRequest,
+    page: PartsPageRequest,
 ) -> Outcome<String> {
     let wants_checksum = wanted.contains(ObjectAttribute::Checksum);
     let needs_seal = found.has_seal(envelope)
@@ -116,7 +116,7 @@ async fn sealed(
         None
     };
     let seal = layout.as_ref().and_then(|layout| layout.seal());
-    let checksums = Checksums::of(private.as_ref(), seal);
+    let checksums = Checksums::stored(private.as_ref(), seal);
     let checksum = checksums.as_ref().and_then(|known| known.values().next());
     let checksums_of_parts = checksums_of_parts(seal);
     let parts = match (envelope.layout, seal) {
@@ -163,12 +163,12 @@ fn checksums_of_parts(seal: Option<&Seal>) -> Vec<(ChecksumAlgorithm, ChecksumVa
 
 /// Page of parts that the client requested.
 #[derive(Clone, Copy)]
-struct PageRequest {
+struct PartsPageRequest {
     marker: u32,
     max_parts: u32,
 }
 
-impl PageRequest {
+impl PartsPageRequest {
     fn of(headers: &HeaderMap) -> Result<Self, S3Error> {
         Ok(Self {
             marker: number(headers, &PART_NUMBER_MARKER)?.unwrap_or(0),

@@ -47,7 +47,7 @@ async fn head(
         StatusCode::NOT_MODIFIED => return Ok(not_modified(job, source, &backed.headers).await),
         _ => return Err(failure_of(backed).await),
     }
-    let found = Found::of(&job.call, source, backed.headers)?;
+    let found = Found::from_headers(&job.call, source, backed.headers)?;
     let requested = as_it_applies(job, requested, &found.headers);
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, requested).await,
@@ -101,7 +101,7 @@ async fn sealed(
         (Layout::Multipart, None) => PartStructure::One,
         (Layout::Multipart, Some(seal)) => PartStructure::Listed(seal),
     };
-    let delivery = Delivery::of(requested, length, parts)?;
+    let delivery = Delivery::resolve(requested, length, parts)?;
     Ok(respond(headers, delivery, length, ResponseBody::empty()))
 }
 
@@ -125,7 +125,7 @@ fn legacy(
 ) -> Outcome<Response<ResponseBody>> {
     read::check_legacy(&job.call, source, envelope)?;
     let headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
-    let delivery = Delivery::of(requested, found.length.0, PartStructure::None)?;
+    let delivery = Delivery::resolve(requested, found.length.0, PartStructure::None)?;
     let body = ResponseBody::empty();
     Ok(respond(headers, delivery, found.length.0, body))
 }
@@ -142,7 +142,7 @@ async fn plain(
         RequestedPortion::Whole | RequestedPortion::Range(_) => {
             let mut headers = client_headers(&found.headers);
             stored::remove_envelope(&mut headers, &job.call.store.dek_tag);
-            let delivery = Delivery::of(requested, length, PartStructure::None)?;
+            let delivery = Delivery::resolve(requested, length, PartStructure::None)?;
             return Ok(respond(headers, delivery, length, ResponseBody::empty()));
         }
     };

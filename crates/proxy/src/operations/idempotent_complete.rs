@@ -14,23 +14,23 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use s3proxy_envelope::header::{Envelope, Layout};
-use s3proxy_envelope::layout::{StoredLength, plaintext_length};
-use s3proxy_envelope::multipart::{Frame, Mark, PartEtag, PartNumber, Seal, tail_first};
+use s3proxy_envelope::multipart::{Frame, Mark, PartEtag, PartNumber, Seal};
 use s3proxy_envelope::object::ObjectOpener;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue};
 use s3proxy_protocol::etag::ETag;
 use s3proxy_protocol::header_rules;
-use s3proxy_protocol::headers;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::complete::{CompleteRequest, CompletedPart};
 
 use crate::body::buffers::PIECE_BYTES;
 use crate::failure::{Failure, Outcome};
 use crate::objects::call::read_bounded;
-use crate::objects::stored::{self, Form};
+use crate::objects::layout_cache::KnownLayout;
+use crate::objects::read::{self, Found, Source};
+use crate::objects::replaced::retry_replaced;
+use crate::objects::stored::Form;
 use crate::operations::Job;
 use crate::operations::complete_multipart_upload::{finished, stated_size};
 use crate::operations::long_running::Finished;
@@ -41,9 +41,6 @@ use crate::upload_state::selection::Selected;
 use crate::upload_state::state::{self, OpenUpload};
 use crate::upload_state::tail::open_staged;
 
-/// Longest tail that is read, in bytes. A tail has at most 1.6 MB.
-const MAX_TAIL_BYTES: usize = 2 * 1024 * 1024;
-
 /// Headers that the responses to a Complete and to a HEAD of the object have in common.
 const PASSED: &[&str] = &[
     "x-amz-version-id",
@@ -52,29 +49,36 @@ const PASSED: &[&str] = &[
 ];
 
 /// The object that exists now.
-struct Object {
-    headers: HeaderMap,
-    envelope: Envelope,
-    stored: StoredLength,
-    /// ETag as the backend returned it, with quotes.
-    etag: HeaderValue,
+struct CurrentObject<'a> {
+    source: Source<'a>,
+    found: Found,
+    envelope: Box<Envelope>,
 }
 
 /// Object that an upload made.
-enum Made {
-    /// An object from 5 MiB up, with its seal.
-    Large(Object, Seal),
+enum Made<'a> {
+    /// An object from 5 MiB up, with the layout that has its seal.
+    Large(CurrentObject<'a>, Arc<KnownLayout>),
     /// An object below 5 MiB, with the state of its upload that is known here.
-    Small(Object, Arc<OpenUpload>),
+    Small(CurrentObject<'a>, Arc<OpenUpload>),
 }
 
 /// Whether the upload made the object, of any parts.
 pub(crate) async fn is_its_object(job: &Job<'_>, upload_id: &str) -> Outcome<bool> {
-    Ok(made(job, upload_id).await?.is_some())
+    let made = retry_replaced(|| made(job, upload_id)).await?;
+    Ok(made.is_some())
 }
 
 /// The earlier success, if this upload made the object of the parts that the request names.
 pub(crate) async fn answer(
+    job: &Job<'_>,
+    upload_id: &str,
+    request: &CompleteRequest,
+) -> Outcome<Option<Finished>> {
+    retry_replaced(|| attempt(job, upload_id, request)).await
+}
+
+async fn attempt(
     job: &Job<'_>,
     upload_id: &str,
     request: &CompleteRequest,
@@ -84,9 +88,10 @@ pub(crate) async fn answer(
     };
     let stated = object_checksum::stated(&job.request.headers)?;
     let (object, whole, parts, is_same) = match made {
-        Made::Large(object, seal) => {
-            let is_same = names_parts(request, &seal) && has_checksum(&seal, stated.as_ref());
-            (object, whole(&seal), seal.frames().len(), is_same)
+        Made::Large(object, layout) => {
+            let seal = layout.seal().expect("a large object has a seal");
+            let is_same = names_parts(request, seal) && has_checksum(seal, stated.as_ref());
+            (object, whole(seal), seal.frames().len(), is_same)
         }
         Made::Small(object, upload) => {
             let is_same = match (upload.completed(), request.parts.as_slice()) {
@@ -97,40 +102,36 @@ pub(crate) async fn answer(
             (object, None, 1, is_same)
         }
     };
-    let length = plaintext_length(object.stored).map(|length| length.0);
-    let is_sized = stated_size(&job.request.headers)?.is_none_or(|stated| Some(stated) == length);
+    let length = object.found.length.0;
+    let is_sized = stated_size(&job.request.headers)?.is_none_or(|stated| stated == length);
     if !is_same || !is_sized {
         return Ok(None);
     }
-    let etag = headers::value_text(&object.etag).unwrap_or_default();
-    let etag = ETag::parse(etag);
-    Ok(Some(finished(
-        job,
-        passed(&object),
-        &etag,
-        whole.as_ref(),
-        parts,
-    )))
+    let etag = ETag::parse(object.found.etag()?);
+    let headers = passed(&object.found);
+    Ok(Some(finished(job, headers, &etag, whole.as_ref(), parts)))
 }
 
-async fn made(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Made>> {
-    let Some(object) = look(job).await? else {
+async fn made<'a>(job: &Job<'a>, upload_id: &str) -> Outcome<Option<Made<'a>>> {
+    let Some(object) = current_object(job).await? else {
         return Ok(None);
     };
-    match tail_first(object.stored) {
-        None => {
-            let known = state::remembered(&job.uploads(), job.object(), upload_id).await;
-            // An equal envelope means the same data key, which no other upload has.
-            let known = known.filter(|upload| upload.envelope == object.envelope);
-            Ok(known.map(|upload| Made::Small(object, upload)))
-        }
-        Some(first) => {
-            let seal = read_seal(job, &object, first).await?;
-            let hash = job.object().upload_hash(upload_id);
-            let is_its = seal.fields().upload_hash == Some(hash);
-            Ok(is_its.then(|| Made::Large(object, seal)))
-        }
+    let CurrentObject {
+        source,
+        found,
+        envelope,
+    } = &object;
+    if !found.has_seal(envelope) {
+        let known = state::remembered(&job.uploads(), job.object(), upload_id).await;
+        // An equal envelope means the same data key, which no other upload has.
+        let known = known.filter(|upload| upload.envelope == **envelope);
+        return Ok(known.map(|upload| Made::Small(object, upload)));
     }
+    let dek = read::unwrap(&job.call, source, envelope).await?;
+    let layout = read::layout(&job.call, source, found, envelope, &dek).await?;
+    let hash = job.object().upload_hash(upload_id);
+    let made_by = layout.seal().and_then(|seal| seal.fields().upload_hash);
+    Ok((made_by == Some(hash)).then(|| Made::Large(object, layout)))
 }
 
 /// Numbers and marks of the parts that the request names; `None` if one of them is invalid.
@@ -172,18 +173,16 @@ fn has_checksum(seal: &Seal, stated: Option<&(ChecksumAlgorithm, ChecksumValue)>
 async fn is_content(
     job: &Job<'_>,
     upload: &OpenUpload,
-    object: &Object,
+    object: &CurrentObject<'_>,
     part: &CompletedPart,
 ) -> Outcome<bool> {
-    let length = plaintext_length(object.stored);
+    let CurrentObject { source, found, .. } = object;
     let number = PartNumber::new(part.number);
-    let frame = number
-        .zip(length)
-        .and_then(|(number, length)| Frame::new(number, length));
+    let frame = number.and_then(|number| Frame::new(number, found.length));
     let (Some(frame), Some(etag)) = (frame, PartEtag::parse(&part.etag)) else {
         return Ok(false);
     };
-    let total = usize::try_from(object.stored.0).expect("little more than 5 MiB");
+    let total = usize::try_from(found.stored.0).expect("little more than 5 MiB");
     // Two messages and two plaintexts, each about as long.
     let _share = job.call.share(4 * total).await?;
     let staged = Selected {
@@ -200,14 +199,10 @@ async fn is_content(
         }
         Err(CompletionError::Failed(failure)) => return Err(failure),
     };
-    let mut request = job.request_for(Method::GET);
-    request.headers = reading(job);
-    request
-        .headers
-        .insert(header::IF_MATCH, object.etag.clone());
-    let backed = job.call.expect_success(request).await?;
+    let request = read::pinned_request(&job.call, source, found, None);
+    let backed = read::send_pinned(&job.call, found, request).await?;
     let message = read_bounded(backed.body, total).await?;
-    let mut machine = ObjectOpener::whole_headless(&upload.dek, object.stored)
+    let mut machine = ObjectOpener::whole_headless(&upload.dek, found.stored)
         .map_err(|error| Failure::Stored(error.into()))?;
     let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
     let opened = machine
@@ -219,48 +214,32 @@ async fn is_content(
 }
 
 /// Current object, if a multipart upload made it.
-async fn look(job: &Job<'_>) -> Outcome<Option<Object>> {
-    let mut request = job.request_for(Method::HEAD);
-    request.headers = reading(job);
-    let response = job.call.store.backend.send(request).await?;
-    if !response.status().is_success() {
-        return Ok(None);
-    }
-    let headers = job.call.receive(response).headers;
-    let etag = headers.get(header::ETAG).cloned();
-    let form = stored::form(&headers, &job.call.store.dek_tag);
-    let (Ok(Form::Sealed(envelope)), Some(etag)) = (form, etag) else {
-        return Ok(None);
+async fn current_object<'a>(job: &Job<'a>) -> Outcome<Option<CurrentObject<'a>>> {
+    let source = Source {
+        object: job.object(),
+        headers: reading(job),
     };
-    match envelope.layout {
-        Layout::Single => Ok(None),
-        Layout::Multipart => Ok(Some(Object {
-            stored: stored::stored_length(&headers)?,
-            envelope: *envelope,
-            headers,
-            etag,
-        })),
+    let request = source.request(&job.call, Method::HEAD);
+    let backed = job.call.send(request).await?;
+    if !backed.status.is_success() {
+        return Ok(None);
     }
-}
-
-async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> {
-    let dek = job
-        .call
-        .store
-        .keys
-        .unwrap(job.call.place(job.object()), &object.envelope)
-        .await?;
-    let mut request = job.request_for(Method::GET);
-    request.headers = reading(job);
-    // Pinned below to the ETag of the HEAD: seal and envelope must belong to one object.
-    let range = HeaderValue::try_from(format!("bytes={first}-")).expect("digits are a value");
-    request.headers.insert(header::RANGE, range);
-    request
-        .headers
-        .insert(header::IF_MATCH, object.etag.clone());
-    let backed = job.call.expect_success(request).await?;
-    let tail: Bytes = read_bounded(backed.body, MAX_TAIL_BYTES).await?;
-    Seal::open(&dek, object.stored, &tail).map_err(|error| Failure::Stored(error.into()))
+    let found = match Found::from_headers(&job.call, &source, backed.headers) {
+        Ok(found) => found,
+        // Not an object that the proxy has made.
+        Err(Failure::Stored(_)) => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let envelope = match &found.form {
+        Form::Sealed(envelope) if envelope.layout == Layout::Multipart => envelope.clone(),
+        Form::Sealed(_) | Form::Legacy(_) | Form::Plain => return Ok(None),
+    };
+    let is_pinnable = found.headers.contains_key(header::ETAG);
+    Ok(is_pinnable.then_some(CurrentObject {
+        source,
+        found,
+        envelope,
+    }))
 }
 
 /// The client's headers for a read: an SSE-C key among them, but no conditions.
@@ -268,10 +247,10 @@ fn reading(job: &Job<'_>) -> HeaderMap {
     header_rules::backend_request_headers(Operation::UploadPart, &job.request.headers)
 }
 
-fn passed(object: &Object) -> HeaderMap {
+fn passed(found: &Found) -> HeaderMap {
     let names = PASSED.iter().map(|name| HeaderName::from_static(name));
     names
-        .filter_map(|name| Some((name.clone(), object.headers.get(&name)?.clone())))
+        .filter_map(|name| Some((name.clone(), found.headers.get(&name)?.clone())))
         .collect()
 }
 

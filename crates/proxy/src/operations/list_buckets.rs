@@ -20,7 +20,7 @@ pub(crate) async fn list_buckets(job: &Job<'_>) -> Outcome<Response<ResponseBody
     let backed = job.call.expect_success(request).await?;
     let text = read_bounded(backed.body, MAX_PAGE_BYTES).await?;
     let shown = filter_buckets(&text, |name| job.request.identity.may_see(name))
-        .map_err(|_| Failure::Unusable("a list of buckets that is not S3's"))?;
+        .map_err(|_| Failure::Unusable("a malformed ListAllMyBucketsResult"))?;
     let mut response = Response::new(ResponseBody::held(Bytes::from(shown)));
     *response.status_mut() = backed.status;
     *response.headers_mut() = client_headers(&backed.headers);

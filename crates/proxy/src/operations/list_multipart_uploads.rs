@@ -5,7 +5,6 @@
 //! is kept in the state of each upload and is not looked up.
 
 use http::Response;
-use s3proxy_protocol::xml::listing::PrefixEdit;
 use s3proxy_protocol::xml::uploads::{UploadEdit, UploadsPage};
 
 use crate::body::outbound::ResponseBody;
@@ -14,7 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::objects::listing_walk::check_entries;
 use crate::operations::Job;
 use crate::operations::listing_page::{self, Page};
-use crate::operations::state_key_filter::{self, LastShown, MOVES};
+use crate::operations::state_key_filter::{self, ListedPage};
 use crate::s3_request::{PageStart, Paging};
 
 /// Handles ListMultipartUploads.
@@ -23,22 +22,18 @@ pub(crate) async fn list_uploads(
     start: &PageStart,
 ) -> Outcome<Response<ResponseBody>> {
     let _share = job.call.share(listing_page::SHARE_BYTES).await?;
-    let mut query = job.query_for_backend();
-    let mut asked = Page::ask(job, query.clone()).await?;
-    let mut edits = Vec::new();
-    for _ in 0..MOVES {
-        let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
-            break;
-        };
-        let behind = state_key_filter::behind_hidden(&last, &job.call.store.policy.state_prefix);
-        query = Paging::Uploads.behind(query, &behind);
-        asked = Page::ask(job, query.clone()).await?;
-        // The page no longer begins at the client's start, which the response must still name.
-        edits = Paging::Uploads.asked(start);
-    }
-    let page = parse(&asked.text)?;
-    let last = last_shown(job, &page);
+    let (paging, query) = (Paging::Uploads, job.query_for_backend());
     let prefix = &job.call.store.policy.state_prefix;
+    let last_hidden = |text: &[u8]| -> Outcome<Option<String>> {
+        Ok(state_key_filter::last_of_nothing_shown(
+            &parse(text)?,
+            prefix,
+        ))
+    };
+    let (response, mut edits) =
+        Page::ask_past_hidden(job, (paging, start), query, last_hidden).await?;
+    let page = parse(&response.text)?;
+    let last = state_key_filter::last_shown(&page, prefix);
     let next = page.next_key_marker();
     edits.extend(state_key_filter::next_edits(
         Paging::Uploads,
@@ -54,44 +49,30 @@ pub(crate) async fn list_uploads(
                 UploadEdit::Keep
             }
         },
-        |shared| {
-            if is_state_key(shared, prefix) {
-                PrefixEdit::Hide
-            } else {
-                PrefixEdit::Keep
-            }
-        },
+        |shared| state_key_filter::prefix_edit(shared, prefix),
         &edits,
     );
-    Ok(asked.answer(document))
+    Ok(response.answer(document))
 }
 
 fn parse(text: &[u8]) -> Outcome<UploadsPage<'_>> {
     let page = UploadsPage::parse(text)
-        .map_err(|_| Failure::Unusable("a ListMultipartUploadsResult that is not S3's"))?;
+        .map_err(|_| Failure::Unusable("a malformed ListMultipartUploadsResult"))?;
     check_entries(page.uploads().len() + page.common_prefixes().len())?;
     Ok(page)
 }
 
-/// Last hidden key of a page that shows nothing although the list continues.
-fn last_of_nothing_shown(job: &Job<'_>, text: &[u8]) -> Outcome<Option<String>> {
-    let page = parse(text)?;
-    if !page.is_truncated() || last_shown(job, &page).is_some() {
-        return Ok(None);
+impl ListedPage for UploadsPage<'_> {
+    fn is_truncated(&self) -> bool {
+        self.is_truncated()
     }
-    let keys = page.uploads().iter().map(|upload| &upload.object_key);
-    Ok(keys.chain(page.common_prefixes()).max().cloned())
-}
 
-fn last_shown(job: &Job<'_>, page: &UploadsPage<'_>) -> Option<LastShown> {
-    let prefix = &job.call.store.policy.state_prefix;
-    let mut uploads = page.uploads().iter().rev();
-    let upload = uploads.find(|upload| !is_state_key(&upload.object_key, prefix));
-    let mut prefixes = page.common_prefixes().iter().rev();
-    let shared = prefixes.find(|shared| !is_state_key(shared, prefix));
-    let upload = upload.map(|upload| LastShown {
-        key: upload.object_key.clone(),
-        detail: Some(upload.upload_id.clone()),
-    });
-    state_key_filter::last_shown(upload, shared.map(String::as_str))
+    fn keys(&self) -> impl DoubleEndedIterator<Item = (&str, Option<&str>)> {
+        let uploads = self.uploads().iter();
+        uploads.map(|upload| (upload.object_key.as_str(), Some(upload.upload_id.as_str())))
+    }
+
+    fn common_prefixes(&self) -> &[String] {
+        self.common_prefixes()
+    }
 }

@@ -1,14 +1,14 @@
 //! ListParts: the backend's parts and the staged ones in one list, in plaintext terms.
 //!
-//! The backend is requested for a full page after the client's marker, regardless of the client's page
+//! The backend is asked for a full page after the client's marker, regardless of the client's page
 //! size: a server that lists a replaced part next to its successor must not split the two. If its
 //! page is truncated, the last number is left for the next page for the same reason, and no staged
 //! part beyond it is shown yet. A page may therefore be shorter than requested, which S3 allows,
 //! and markers are numbers of parts that were shown.
 //!
-//! Under one number the newer is shown. Of one age, as far as the lists tell, it is the one that this
-//! replica stored last (`attempts`), else the staged one. Which of them is completed depends on the
-//! ETag that the client names (ADR 0006). The tail's number is the backend's alone and never shown.
+//! Of two parts with one number the newer is shown. If both lists give the same time, it is the one
+//! that this replica stored last (`attempts`), or else the staged one. Which of them is completed
+//! depends on the ETag that the client names (ADR 0006). The tail's number is never shown.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ struct Part {
 
 /// Page that the client is shown.
 #[derive(Debug, PartialEq, Eq)]
-struct Shown {
+struct ShownParts {
     parts: Vec<Part>,
     has_more: bool,
 }
@@ -78,8 +78,8 @@ pub(crate) async fn list_parts(job: &Job<'_>, list: &ListParts) -> Outcome<Respo
         }
     };
     let text = read_bounded(backed.body, MAX_PAGE_BYTES).await?;
-    let page = PartsPage::parse(&text)
-        .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
+    let page =
+        PartsPage::parse(&text).map_err(|_| Failure::Unusable("a malformed ListPartsResult"))?;
     let staged = staged::list_staged(&job.call, &upload.place).await?;
     let is_last = |part: &Part| {
         let number = PartNumber::new(part.number);
@@ -103,15 +103,15 @@ pub(crate) async fn list_parts(job: &Job<'_>, list: &ListParts) -> Outcome<Respo
     Ok(response)
 }
 
-/// Decides what is shown. `truncated` tells of the backend's page, `is_last` whether a part is known
-/// to be the last one under its number.
+/// Merges both lists. `truncated` is about the backend's page; `is_last` returns whether a part is
+/// known to be the last one under its number.
 fn merge(
     requested: RequestedPage,
     listed: &[ListedPart],
     truncated: bool,
     staged: Vec<StagedPart>,
     is_last: impl Fn(&Part) -> bool,
-) -> Shown {
+) -> ShownParts {
     let in_upload = listed.iter().map(|part| Part {
         number: part.number,
         etag: part.etag.clone(),
@@ -137,11 +137,11 @@ fn merge(
     let limit = usize::try_from(requested.max_parts).expect("at most 1000");
     let has_more = truncated || parts.len() > limit;
     parts.truncate(limit);
-    Shown { parts, has_more }
+    ShownParts { parts, has_more }
 }
 
-/// Of one age, the part that comes later replaces the one before, unless that is known to be the
-/// last.
+/// Of two parts with the same time, the later in order replaces the earlier, unless the earlier is
+/// known to be the last.
 fn replace_older(newest: &mut BTreeMap<u16, Part>, part: Part, is_last: impl Fn(&Part) -> bool) {
     match newest.entry(part.number) {
         Entry::Vacant(free) => {
@@ -194,7 +194,7 @@ fn render(
     upload: &OpenUpload,
     requested: RequestedPage,
     page: &PartsPage<'_>,
-    shown: &Shown,
+    shown: &ShownParts,
 ) -> Outcome<String> {
     let object = job.object();
     let etags: Vec<String> = shown
@@ -230,7 +230,7 @@ fn render(
     }))
 }
 
-impl Shown {
+impl ShownParts {
     /// Marker of the next page: the last number shown, or the client's marker if there is none.
     fn next_marker(&self, requested: RequestedPage) -> Option<u16> {
         let last = self.parts.last().map(|part| part.number);

@@ -26,7 +26,7 @@ const ENTRY_BYTES: usize = 200;
 
 /// Form of a listed object, with its plaintext length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Described {
+pub(crate) enum ListedForm {
     Sealed(PlaintextLength),
     /// An object in a legacy format.
     Legacy(PlaintextLength),
@@ -45,7 +45,7 @@ pub(crate) struct Listed {
 }
 
 /// Results of earlier lookups.
-pub(crate) struct LookupCache(Cache<(String, Listed), Described>);
+pub(crate) struct LookupCache(Cache<(String, Listed), ListedForm>);
 
 impl LookupCache {
     pub(crate) fn new() -> Self {
@@ -65,7 +65,7 @@ fn entry_bytes(bucket: &str, listed: &Listed) -> u32 {
 
 /// Looks up the objects of a page concurrently, and returns results in the page's order. A failed
 /// lookup falls back to the computed size and is not cached.
-pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> {
+pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<ListedForm> {
     let bucket = job.bucket().as_str();
     let concurrency = job.call.store.policy.lookup_concurrency.get();
     stream::iter(page)
@@ -75,10 +75,10 @@ pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> 
         .await
 }
 
-async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
+async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> ListedForm {
     let place = job.call.store.rules.place(bucket, &listed.object_key);
     if !may_be_sealed(StoredLength(listed.size), place.legacy_reads()) {
-        return Described::AsItIs;
+        return ListedForm::AsItIs;
     }
     let known = (bucket.to_owned(), listed);
     // Without an ETag a cached result would survive an overwrite.
@@ -99,7 +99,7 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
             if let Failure::Stored(fault) = &failure {
                 metrics::open_failed(fault.kind);
             }
-            tracing::debug!(reason = %failure, "a look-up for a listing failed");
+            tracing::debug!(reason = %failure, "failed to look up a listed object; its size is computed");
             compute(known.1.size)
         }
     }
@@ -116,7 +116,7 @@ fn may_be_sealed(stored: StoredLength, legacy_reads: Permission) -> bool {
 }
 
 /// Looks up one object at the backend, without the cache.
-pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described, Failure> {
+pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<ListedForm, Failure> {
     let mut request = job.request_for(Method::HEAD);
     request.key = Some(listed.object_key.clone());
     if let Some(version) = &listed.version {
@@ -132,15 +132,15 @@ pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described
     let form = stored::form(headers, &job.call.store.dek_tag)?;
     let length = || stored::length_of(&form, stored::stored_length(headers)?);
     Ok(match form {
-        Form::Sealed(_) => Described::Sealed(length()?),
-        Form::Legacy(_) => Described::Legacy(length()?),
-        Form::Plain => Described::AsItIs,
+        Form::Sealed(_) => ListedForm::Sealed(length()?),
+        Form::Legacy(_) => ListedForm::Legacy(length()?),
+        Form::Plain => ListedForm::AsItIs,
     })
 }
 
 /// Form that follows from the stored length alone, on the assumption that the object is sealed.
-pub(crate) fn compute(size: u64) -> Described {
-    plaintext_length(StoredLength(size)).map_or(Described::AsItIs, Described::Sealed)
+pub(crate) fn compute(size: u64) -> ListedForm {
+    plaintext_length(StoredLength(size)).map_or(ListedForm::AsItIs, ListedForm::Sealed)
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
+use s3proxy_protocol::xml::listing::PageEdit;
 
 use crate::body::outbound::ResponseBody;
 use crate::failure::Outcome;
-use crate::objects::call::{Backed, client_headers, read_bounded};
+use crate::objects::call::{BackendResponse, client_headers, read_bounded};
 use crate::objects::listing_walk::MOST_ENTRIES;
 use crate::operations::Job;
-use crate::s3_request::Parameters;
+use crate::operations::state_key_filter::{MOVES, behind_hidden};
+use crate::s3_request::{PageStart, Paging, Parameters};
 
 /// Longest page that is read, in bytes: 1000 keys of 1024 bytes, three bytes each when URL-encoded,
 /// with a margin for the other elements.
@@ -30,11 +32,35 @@ impl Page {
         let mut request = job.request_for(Method::GET);
         request.query = query.into_iter().map(at_most_a_page).collect();
         request.headers = job.headers_for_backend()?;
-        let Backed { headers, body, .. } = job.call.expect_success(request).await?;
+        let BackendResponse { headers, body, .. } = job.call.expect_success(request).await?;
         Ok(Self {
             headers: client_headers(&headers),
             text: read_bounded(body, MAX_BYTES).await?,
         })
+    }
+
+    /// Requests the page that the query names. A page of hidden keys alone is skipped
+    /// (`last_hidden` finds the last of them); the edits then restore the client's own start.
+    pub(crate) async fn ask_past_hidden<'a>(
+        job: &Job<'_>,
+        (paging, start): (Paging, &'a PageStart),
+        mut query: Parameters,
+        last_hidden: impl Fn(&[u8]) -> Outcome<Option<String>>,
+    ) -> Outcome<(Self, Vec<(&'static str, PageEdit<'a>)>)> {
+        let state_prefix = &job.call.store.policy.state_prefix;
+        let mut page = Self::ask(job, query.clone()).await?;
+        let mut edits = Vec::new();
+        // Bounded: a backend must not keep the proxy busy with hidden keys.
+        for _ in 0..MOVES {
+            let Some(last) = last_hidden(&page.text)? else {
+                break;
+            };
+            query = paging.behind(query, &behind_hidden(&last, state_prefix));
+            page = Self::ask(job, query.clone()).await?;
+            // The page no longer begins at the client's start, which the response must still name.
+            edits = paging.asked(start);
+        }
+        Ok((page, edits))
     }
 
     /// Response with the rewritten page.

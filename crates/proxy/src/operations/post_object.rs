@@ -76,7 +76,7 @@ pub(crate) async fn post_object(
 /// Length of the file, as far as it is known before it is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExpectedLength {
-    /// It is held, and counted when it is there: fields and an epilogue may stand behind it.
+    /// The file is held, and measured once it arrived: fields and an epilogue may follow it.
     AtMost(u64),
     Exactly(u64),
 }

@@ -3,7 +3,7 @@
 //! A body up to the held limit is read and verified whole, so that its checksum can be stored even
 //! when it came as a trailer, and so that a failed backend request can be repeated. A longer one
 //! streams: a checksum in a header is stored in the envelope, which goes ahead of the body. One in a
-//! trailer comes too late for that: it is verified, and the answer has it.
+//! trailer comes too late for that: it is verified, and returned in the response.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
 use crate::body::verifying::VerifyingBody;
 use crate::failure::{Failure, Outcome};
-use crate::objects::call::{Backed, client_headers};
+use crate::objects::call::{BackendResponse, client_headers};
 use crate::objects::new_object::{
     self, Checksum, NewObject, SealingTarget, announce_encryption, insert_checksum,
     insert_envelope, refuse_reserved_metadata,
@@ -205,7 +205,7 @@ fn write_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Reques
 
 fn answer_to_write(
     job: &Job<'_>,
-    backed: &Backed,
+    backed: &BackendResponse,
     checksum: Option<&Checksum>,
 ) -> Response<ResponseBody> {
     let mut headers = client_headers(&backed.headers);

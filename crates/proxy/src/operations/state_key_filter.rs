@@ -9,7 +9,7 @@
 //!
 //! If the start of a page was moved, the response still names the start that the client requested.
 
-use s3proxy_protocol::xml::listing::PageEdit;
+use s3proxy_protocol::xml::listing::{PageEdit, PrefixEdit};
 
 use crate::effective_name::is_state_key;
 use crate::s3_request::{PageStart, Paging, Parameters};
@@ -26,7 +26,7 @@ struct StartElements {
 
 /// Elements of a page that name the start of the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Next {
+pub(crate) struct NextMarkerElements {
     pub(crate) key: &'static str,
     pub(crate) detail: Option<&'static str>,
 }
@@ -51,18 +51,18 @@ impl Paging {
     }
 
     /// Elements that name the next page's start; `None` if it is an opaque token.
-    pub(crate) fn next(self) -> Option<Next> {
+    pub(crate) fn next(self) -> Option<NextMarkerElements> {
         match self {
-            Self::Marker => Some(Next {
+            Self::Marker => Some(NextMarkerElements {
                 key: "NextMarker",
                 detail: None,
             }),
             Self::Token => None,
-            Self::Versions => Some(Next {
+            Self::Versions => Some(NextMarkerElements {
                 key: "NextKeyMarker",
                 detail: Some("NextVersionIdMarker"),
             }),
-            Self::Uploads => Some(Next {
+            Self::Uploads => Some(NextMarkerElements {
                 key: "NextKeyMarker",
                 detail: Some("NextUploadIdMarker"),
             }),
@@ -125,8 +125,52 @@ pub(crate) fn next_edits<'l>(
         .collect()
 }
 
+/// A parsed page of a listing.
+pub(crate) trait ListedPage {
+    fn is_truncated(&self) -> bool;
+
+    /// Keys in the page's order, each with its version id or upload id.
+    fn keys(&self) -> impl DoubleEndedIterator<Item = (&str, Option<&str>)>;
+
+    fn common_prefixes(&self) -> &[String];
+}
+
+/// Last entry or common prefix of a page that a client sees.
+pub(crate) fn last_shown(page: &impl ListedPage, state_prefix: &str) -> Option<LastShown> {
+    let is_shown = |key: &str| !is_state_key(key, state_prefix);
+    let mut keys = page.keys().rev();
+    let entry = keys.find(|(key, _)| is_shown(key));
+    let entry = entry.map(|(key, detail)| LastShown {
+        key: key.to_owned(),
+        detail: detail.map(str::to_owned),
+    });
+    let mut prefixes = page.common_prefixes().iter().rev();
+    let prefix = prefixes.find(|prefix| is_shown(prefix));
+    later(entry, prefix.map(String::as_str))
+}
+
+/// Last hidden key of a page that shows nothing although the list continues.
+pub(crate) fn last_of_nothing_shown(page: &impl ListedPage, state_prefix: &str) -> Option<String> {
+    if !page.is_truncated() || last_shown(page, state_prefix).is_some() {
+        return None;
+    }
+    let keys = page.keys().map(|(key, _)| key);
+    let prefixes = page.common_prefixes().iter().map(String::as_str);
+    // Keys and prefixes are listed separately; the later of the two is where the page ends.
+    keys.chain(prefixes).max().map(str::to_owned)
+}
+
+/// Edit of a common prefix: those of the proxy's own keys are hidden.
+pub(crate) fn prefix_edit(prefix: &str, state_prefix: &str) -> PrefixEdit {
+    if is_state_key(prefix, state_prefix) {
+        PrefixEdit::Hide
+    } else {
+        PrefixEdit::Keep
+    }
+}
+
 /// The later one of the last entry and the last common prefix.
-pub(crate) fn last_shown(entry: Option<LastShown>, prefix: Option<&str>) -> Option<LastShown> {
+fn later(entry: Option<LastShown>, prefix: Option<&str>) -> Option<LastShown> {
     let prefix = prefix.map(|prefix| LastShown {
         key: prefix.to_owned(),
         detail: None,
@@ -229,9 +273,9 @@ mod tests {
     #[test]
     fn the_last_of_a_page_is_a_key_or_a_prefix() {
         let key = || Some(shown("b", None));
-        assert_eq!(last_shown(key(), Some("a/")), key());
-        assert_eq!(last_shown(key(), Some("c/")), Some(shown("c/", None)));
-        assert_eq!(last_shown(None, Some("c/")), Some(shown("c/", None)));
-        assert_eq!(last_shown(None, None), None);
+        assert_eq!(later(key(), Some("a/")), key());
+        assert_eq!(later(key(), Some("c/")), Some(shown("c/", None)));
+        assert_eq!(later(None, Some("c/")), Some(shown("c/", None)));
+        assert_eq!(later(None, None), None);
     }
 }

@@ -19,7 +19,7 @@ use s3proxy_protocol::operation::{AnswerDocument, Operation};
 
 use crate::backend::Request;
 use crate::failure::{Failure, Outcome};
-use crate::objects::call::{Backed, failure_of, read_bounded};
+use crate::objects::call::{BackendResponse, failure_of, read_bounded};
 use crate::objects::stored;
 use crate::operations::Job;
 use crate::operations::forward::MAX_DOCUMENT_BYTES;
@@ -43,7 +43,7 @@ const NO_TARGET: &[&str] = &[
 pub(crate) struct KnownSubResources {
     /// Operations that the configuration lists.
     listed: Vec<Operation>,
-    /// Reading operations that succeeded, each of which stands for its whole sub-resource.
+    /// Reading operations that succeeded, each of which represents its whole sub-resource.
     read: Mutex<BTreeSet<Operation>>,
 }
 
@@ -73,14 +73,14 @@ impl KnownSubResources {
 
 /// Decision about a request to be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Permission {
+pub(crate) enum ForwardPermission {
     Send,
     /// A deletion has nothing to delete, which S3 reports as success.
     AlreadyAbsent,
 }
 
 /// Decides whether the job's request may be sent, by reading the sub-resource if necessary.
-pub(crate) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
+pub(crate) async fn permission(job: &Job<'_>) -> Outcome<ForwardPermission> {
     let operation = job.request.operation;
     // Always read first, even at a known backend: a mistake would delete an object or a bucket.
     if operation.deletes_sub_resource() {
@@ -90,18 +90,18 @@ pub(crate) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
     let reading = operation.reading();
     let known = !operation.changes_sub_resource() || is_named(job) || reading.is_some_and(has_it);
     if known {
-        return Ok(Permission::Send);
+        return Ok(ForwardPermission::Send);
     }
     let Some(reading) = reading else {
         return Err(unknown(operation).into());
     };
     match read(job, reading.answer_document(), reading.absence_codes()).await? {
-        Found::Document | Found::Absence(_) => {
+        SubResourceReading::Document | SubResourceReading::Absence(_) => {
             job.services.sub_resources.learn(reading);
-            Ok(Permission::Send)
+            Ok(ForwardPermission::Send)
         }
-        Found::NoTarget(failure) => Err(failure),
-        Found::SomethingElse => Err(unknown(operation).into()),
+        SubResourceReading::NoTarget(failure) => Err(failure),
+        SubResourceReading::SomethingElse => Err(unknown(operation).into()),
     }
 }
 
@@ -116,22 +116,22 @@ fn is_named(job: &Job<'_>) -> bool {
 }
 
 /// Permits a deletion only if there is something to delete.
-async fn deletion(job: &Job<'_>) -> Outcome<Permission> {
+async fn deletion(job: &Job<'_>) -> Outcome<ForwardPermission> {
     let operation = job.request.operation;
     let Some(reading) = operation.reading() else {
         return Err(unknown(operation).into());
     };
     match read(job, reading.answer_document(), reading.absence_codes()).await? {
-        Found::Document => Ok(Permission::Send),
+        SubResourceReading::Document => Ok(ForwardPermission::Send),
         // S3 reports most deletions of absent things as success, but not those with this code.
-        Found::Absence(Failure::Answer(answer))
+        SubResourceReading::Absence(Failure::Answer(answer))
             if answer.document.code == "NoSuchConfiguration" =>
         {
             Err(Failure::Answer(answer))
         }
-        Found::Absence(_) => Ok(Permission::AlreadyAbsent),
-        Found::NoTarget(failure) => Err(failure),
-        Found::SomethingElse => Err(unread(operation, reading).into()),
+        SubResourceReading::Absence(_) => Ok(ForwardPermission::AlreadyAbsent),
+        SubResourceReading::NoTarget(failure) => Err(failure),
+        SubResourceReading::SomethingElse => Err(unread(operation, reading).into()),
     }
 }
 
@@ -144,20 +144,22 @@ pub(crate) async fn require_uploads(job: &Job<'_>) -> Outcome<()> {
     }
     let expected = AnswerDocument::Xml(&["ListPartsResult"]);
     match read(job, expected, &["NoSuchUpload"]).await? {
-        Found::Document | Found::Absence(_) => {
+        SubResourceReading::Document | SubResourceReading::Absence(_) => {
             job.services.sub_resources.learn(reading);
             Ok(())
         }
-        Found::NoTarget(Failure::Answer(answer)) if answer.document.code == "NoSuchKey" => {
+        SubResourceReading::NoTarget(Failure::Answer(answer))
+            if answer.document.code == "NoSuchKey" =>
+        {
             Err(state::no_such_upload())
         }
-        Found::NoTarget(failure) => Err(failure),
-        Found::SomethingElse => Err(unread(job.request.operation, reading).into()),
+        SubResourceReading::NoTarget(failure) => Err(failure),
+        SubResourceReading::SomethingElse => Err(unread(job.request.operation, reading).into()),
     }
 }
 
 /// Result of reading a sub-resource.
-enum Found {
+enum SubResourceReading {
     /// The operation's document.
     Document,
     /// The operation's own error for an absent sub-resource.
@@ -169,7 +171,11 @@ enum Found {
 }
 
 /// Reads the sub-resource that the job's request is about.
-async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outcome<Found> {
+async fn read(
+    job: &Job<'_>,
+    expected: AnswerDocument,
+    absence: &[&str],
+) -> Outcome<SubResourceReading> {
     let mut request = job.request_for(Method::GET);
     request.query = job.query_for_backend();
     carry_headers(job, &mut request);
@@ -177,8 +183,8 @@ async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outc
     if backed.status.is_success() {
         let text = read_answer(job, backed, expected).await?;
         return Ok(match text {
-            Some(text) if !text.is_empty() => Found::Document,
-            Some(_) | None => Found::SomethingElse,
+            Some(text) if !text.is_empty() => SubResourceReading::Document,
+            Some(_) | None => SubResourceReading::SomethingElse,
         });
     }
     let failure = failure_of(backed).await;
@@ -189,14 +195,14 @@ async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outc
             let about_us =
                 answer.status.is_server_error() && answer.status != StatusCode::NOT_IMPLEMENTED;
             if absence.contains(&code) {
-                Found::Absence(failure)
+                SubResourceReading::Absence(failure)
             } else if NO_TARGET.contains(&code) || about_us {
-                Found::NoTarget(failure)
+                SubResourceReading::NoTarget(failure)
             } else {
-                Found::SomethingElse
+                SubResourceReading::SomethingElse
             }
         }
-        _ => Found::NoTarget(failure),
+        _ => SubResourceReading::NoTarget(failure),
     })
 }
 
@@ -215,7 +221,7 @@ pub(crate) fn carry_headers(job: &Job<'_>, request: &mut Request) {
 /// An object's content is never read: objects have an ETag, and these documents have none.
 pub(crate) async fn read_answer(
     job: &Job<'_>,
-    backed: Backed,
+    backed: BackendResponse,
     expected: AnswerDocument,
 ) -> Outcome<Option<Bytes>> {
     let limit = usize::try_from(MAX_DOCUMENT_BYTES).expect("a bounded length");

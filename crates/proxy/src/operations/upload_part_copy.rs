@@ -1,7 +1,7 @@
 //! UploadPartCopy: a stored object, or a range of it, as a part.
 //!
 //! In any form the source is read and sealed again, since a part is sealed under its upload's key
-//! and its own frame. It is stored like any other part ([`super::part`]). Reads are pinned to the
+//! and its own frame. It is stored like any other part ([`crate::upload_state::part`]). Reads are pinned to the
 //! state that the HEAD showed; if the source was replaced in between, the copy starts again.
 
 use http::header;

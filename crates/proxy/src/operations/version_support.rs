@@ -18,7 +18,7 @@ use s3proxy_protocol::name::ObjectKey;
 
 use crate::failure::{Failure, Outcome};
 use crate::objects::ObjectRef;
-use crate::objects::call::{Backed, failure_of};
+use crate::objects::call::{BackendResponse, failure_of};
 use crate::objects::versions::{NULL_VERSION, ignored, version};
 use crate::operations::{Job, sub_resource_support};
 use crate::upload_state::bucket::Bucket;
@@ -60,23 +60,23 @@ pub(crate) async fn permit_deletion(job: &Job<'_>, key: &ObjectKey, asked: &str)
     }
     let current = head(job, object).await?;
     match judge(asked, &of_version, &current) {
-        Evidence::Selects => {
+        VersionEvidence::Selects => {
             support.note();
             Ok(())
         }
-        Evidence::Current => Ok(()),
-        Evidence::Absent if has_versions(job, object).await? => {
+        VersionEvidence::Current => Ok(()),
+        VersionEvidence::Absent if has_versions(job, object).await? => {
             support.note();
             Ok(())
         }
-        Evidence::Absent => Err(no_such_version().into()),
-        Evidence::Refused => Err(failure_of(of_version).await),
+        VersionEvidence::Absent => Err(no_such_version().into()),
+        VersionEvidence::Refused => Err(failure_of(of_version).await),
     }
 }
 
 /// Conclusion from two responses, the first of which shows no other version than the requested one.
 #[derive(Debug, PartialEq, Eq)]
-enum Evidence {
+enum VersionEvidence {
     /// The parameter made a difference.
     Selects,
     /// The version is the current object, which a backend without versions would delete as well.
@@ -87,8 +87,8 @@ enum Evidence {
     Refused,
 }
 
-fn judge(asked: &str, of_version: &Backed, current: &Backed) -> Evidence {
-    let names_it = |backed: &Backed| version(&backed.headers) == Some(asked);
+fn judge(asked: &str, of_version: &BackendResponse, current: &BackendResponse) -> VersionEvidence {
+    let names_it = |backed: &BackendResponse| version(&backed.headers) == Some(asked);
     let is_found = names_it(of_version);
     // Only a versioned backend names another version. A 200 without a version proves nothing: the
     // object may have been created between the two requests.
@@ -97,13 +97,13 @@ fn judge(asked: &str, of_version: &Backed, current: &Backed) -> Evidence {
     let is_delete_marker = of_version.status == StatusCode::METHOD_NOT_ALLOWED
         && current.status == StatusCode::NOT_FOUND;
     if is_found && names_it(current) {
-        Evidence::Current
+        VersionEvidence::Current
     } else if is_found || current_is_another || is_delete_marker {
-        Evidence::Selects
+        VersionEvidence::Selects
     } else if of_version.status == StatusCode::NOT_FOUND {
-        Evidence::Absent
+        VersionEvidence::Absent
     } else {
-        Evidence::Refused
+        VersionEvidence::Refused
     }
 }
 
@@ -111,7 +111,7 @@ fn judge(asked: &str, of_version: &Backed, current: &Backed) -> Evidence {
 async fn has_versions(job: &Job<'_>, object: ObjectRef<'_>) -> Outcome<bool> {
     let object_key = object.key.as_str();
     let mut found = false;
-    let bucket = Bucket::of(&job.call, object.bucket.as_str());
+    let bucket = Bucket::for_call(&job.call, object.bucket.as_str());
     let walked = bucket.walk(object_key, |entry| {
         // The listing is by prefix and sorted: the key itself comes first, longer keys follow.
         if entry.key != object_key {
@@ -130,7 +130,7 @@ async fn has_versions(job: &Job<'_>, object: ObjectRef<'_>) -> Outcome<bool> {
     Ok(found)
 }
 
-async fn head(job: &Job<'_>, object: ObjectRef<'_>) -> Outcome<Backed> {
+async fn head(job: &Job<'_>, object: ObjectRef<'_>) -> Outcome<BackendResponse> {
     let mut request = job.call.request(Method::HEAD, object);
     sub_resource_support::carry_headers(job, &mut request);
     let backed = job.call.send(request).await?;

@@ -1,12 +1,13 @@
-//! The last attempt at each part that this replica stored.
+//! The latest attempt at each part that this replica stored.
 //!
-//! SeaweedFS lists a replaced part beside its successor, in no order, with times in whole seconds.
-//! So nothing in its list says which of two attempts within one second is the part. Two things do:
-//! - this replica remembers the attempt that it stored last;
-//! - an attempt that follows another one at the same number waits until a second has passed since,
-//!   so that the list says so to every other replica, and to this one after a restart.
+//! SeaweedFS lists a replaced part beside its successor, in no order, with times in whole seconds, so
+//! its list does not show which of two attempts within one second is the current one. Two measures
+//! help:
+//! - this replica remembers its latest attempt;
+//! - an attempt at the same number waits until a second has passed since the previous one, so that
+//!   the list is unambiguous for every other replica, and for this one after a restart.
 //!
-//! Two replicas that store a number within one second of each other leave the question open.
+//! If two replicas store a number within one second of each other, the order stays unknown.
 
 use std::time::{Duration, Instant};
 
@@ -14,24 +15,24 @@ use moka::sync::Cache;
 use s3proxy_envelope::multipart::{PartNumber, UploadHash};
 use s3proxy_protocol::etag::ETag;
 
-/// Parts that are remembered at most, of all uploads: some 10 MiB.
+/// Capacity of the cache in parts, of all uploads: about 10 MiB.
 const MOST_PARTS: u64 = 32 * 1024;
 
-/// Longer than the list of an upload that goes on takes to tell attempts apart by their times.
+/// Idle time after which an attempt is evicted. By then a list orders attempts by their times.
 const IDLE: Duration = Duration::from_hours(1);
 
-/// The precision of a list's times.
+/// Precision of times in a list of parts.
 const LIST_PRECISION: Duration = Duration::from_secs(1);
 
-/// What was stored under a number.
+/// The attempt that was stored last under a part number.
 #[derive(Clone)]
 struct Attempt {
-    /// ETag of the backend's response.
+    /// ETag as the backend returned it.
     etag: ETag,
     stored: Instant,
 }
 
-/// The attempts that this replica stored last.
+/// Latest attempts of this replica, by upload and part number.
 pub(crate) struct Attempts(Cache<(UploadHash, PartNumber), Attempt>);
 
 impl Attempts {
@@ -40,7 +41,7 @@ impl Attempts {
         Self(cache.build())
     }
 
-    /// Remembers what was stored.
+    /// Records a stored attempt.
     pub(crate) fn stored(&self, upload: UploadHash, number: PartNumber, etag: &ETag) {
         let attempt = Attempt {
             etag: etag.clone(),

@@ -2,7 +2,7 @@
 //!
 //! These requests are made for no client, and no grants are checked: the sweep runs in the
 //! background. Lists are complete (every page) or an error. An endless list is an error too
-//! ([`Course`]), because removals depend on the absence of entries.
+//! ([`ListingWalk`]), because removals depend on the absence of entries.
 //!
 //! Writing and reading state belongs to the steps of an upload, not here.
 
@@ -17,8 +17,8 @@ use s3proxy_protocol::xml::uploads::{ListedUpload, UploadsPage};
 use crate::backend::{Backend, Request, Service};
 use crate::failure::{Failure, Outcome};
 use crate::objects::StoreCall;
-use crate::objects::call::{Backed, failure_of, read_bounded};
-use crate::objects::listing_walk::{Course, check_entries};
+use crate::objects::call::{BackendResponse, failure_of, read_bounded};
+use crate::objects::listing_walk::{ListingWalk, check_entries};
 
 /// Longest page that is read, in bytes: 1000 keys of 1024 bytes, three bytes each when URL-encoded,
 /// with a margin for the other elements.
@@ -40,7 +40,7 @@ pub(crate) struct Bucket {
 
 /// Whether a backend supports listing versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Versions {
+enum VersionListing {
     Supported,
     Unsupported,
 }
@@ -57,7 +57,7 @@ pub(crate) enum Deletion {
 impl Deletion {
     /// Reads the effect from the response headers. In unversioned buckets the version is absent or
     /// `null`. With suspended versioning it is `null` too, but there is a delete marker.
-    fn of(headers: &HeaderMap) -> Self {
+    fn from_headers(headers: &HeaderMap) -> Self {
         let says = |name, is: fn(&[u8]) -> bool| {
             let value = headers.get(name);
             value.is_some_and(|value| is(value.as_bytes()))
@@ -88,7 +88,7 @@ impl Bucket {
     }
 
     /// A bucket of the service that the call uses.
-    pub(crate) fn of(call: &StoreCall<'_>, name: &str) -> Self {
+    pub(crate) fn for_call(call: &StoreCall<'_>, name: &str) -> Self {
         Self::new(&call.store.backend, name, call.service().cloned())
     }
 
@@ -105,7 +105,7 @@ impl Bucket {
     /// Objects in the folder of one upload.
     pub(crate) async fn objects(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
         let mut entries = Vec::new();
-        let course = Course::of_folder();
+        let course = ListingWalk::of_folder();
         self.object_pages(prefix, course, collect(&mut entries))
             .await?;
         bounded(entries)
@@ -115,11 +115,11 @@ impl Bucket {
     /// support versions.
     pub(crate) async fn versions(&self, prefix: &str) -> Outcome<Option<Vec<ListEntry>>> {
         let mut entries = Vec::new();
-        let course = Course::of_folder();
+        let course = ListingWalk::of_folder();
         let walked = self.version_pages(prefix, course, collect(&mut entries));
         Ok(match walked.await? {
-            Versions::Supported => Some(bounded(entries)?),
-            Versions::Unsupported => None,
+            VersionListing::Supported => Some(bounded(entries)?),
+            VersionListing::Unsupported => None,
         })
     }
 
@@ -131,11 +131,11 @@ impl Bucket {
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
     ) -> Outcome<()> {
         match self
-            .version_pages(prefix, Course::new(), &mut visit)
+            .version_pages(prefix, ListingWalk::new(), &mut visit)
             .await?
         {
-            Versions::Supported => Ok(()),
-            Versions::Unsupported => self.walk_objects(prefix, visit).await,
+            VersionListing::Supported => Ok(()),
+            VersionListing::Unsupported => self.walk_objects(prefix, visit).await,
         }
     }
 
@@ -145,13 +145,13 @@ impl Bucket {
         prefix: &str,
         visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
     ) -> Outcome<()> {
-        self.object_pages(prefix, Course::new(), visit).await
+        self.object_pages(prefix, ListingWalk::new(), visit).await
     }
 
     async fn object_pages(
         &self,
         prefix: &str,
-        mut course: Course<String>,
+        mut course: ListingWalk<String>,
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
     ) -> Outcome<()> {
         let mut token: Option<String> = None;
@@ -178,9 +178,9 @@ impl Bucket {
     async fn version_pages(
         &self,
         prefix: &str,
-        mut course: Course<(String, Option<String>)>,
+        mut course: ListingWalk<(String, Option<String>)>,
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
-    ) -> Outcome<Versions> {
+    ) -> Outcome<VersionListing> {
         let mut marker: Option<(String, Option<String>)> = None;
         loop {
             let mut query = vec![("versions".to_owned(), None)];
@@ -191,7 +191,9 @@ impl Bucket {
                 query.extend(version.map(|id| parameter("version-id-marker", id)));
             }
             let text = match self.page(query).await {
-                Err(failure) if is_not_implemented(&failure) => return Ok(Versions::Unsupported),
+                Err(failure) if is_not_implemented(&failure) => {
+                    return Ok(VersionListing::Unsupported);
+                }
                 text => text?,
             };
             let page = ListPage::parse(&text).map_err(not_s3)?;
@@ -199,11 +201,11 @@ impl Bucket {
             // A server that ignores the unknown parameter lists objects.
             let is_object = |entry: &ListEntry| entry.kind == EntryKind::Object;
             if page.entries().iter().any(is_object) {
-                return Ok(Versions::Unsupported);
+                return Ok(VersionListing::Unsupported);
             }
             let stopped = page.entries().iter().try_for_each(&mut visit).is_break();
             if stopped || !page.is_truncated() {
-                return Ok(Versions::Supported);
+                return Ok(VersionListing::Supported);
             }
             let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
             let version = page.text_of_page("NextVersionIdMarker").map_err(not_s3)?;
@@ -228,7 +230,7 @@ impl Bucket {
     ) -> Outcome<()> {
         // SeaweedFS pages by upload id alone, and returns no key marker.
         let mut marker: Option<(Option<String>, Option<String>)> = None;
-        let mut course = Course::new();
+        let mut course = ListingWalk::new();
         loop {
             let mut query = vec![("uploads".to_owned(), None)];
             query.extend(prefix.map(|prefix| parameter("prefix", prefix)));
@@ -257,7 +259,9 @@ impl Bucket {
 
     /// Deletes an object, which leaves a delete marker in a versioned bucket.
     pub(crate) async fn delete(&self, key: &str) -> Outcome<Deletion> {
-        Ok(Deletion::of(&self.send_deletion(key, None).await?.headers))
+        Ok(Deletion::from_headers(
+            &self.send_deletion(key, None).await?.headers,
+        ))
     }
 
     /// Removes listed entries permanently. Delete markers go last. A marker is kept if a version
@@ -291,7 +295,11 @@ impl Bucket {
     }
 
     /// Deletes one version permanently; without a version it is a plain DELETE.
-    pub(crate) async fn send_deletion(&self, key: &str, version: Option<&str>) -> Outcome<Backed> {
+    pub(crate) async fn send_deletion(
+        &self,
+        key: &str,
+        version: Option<&str>,
+    ) -> Outcome<BackendResponse> {
         let mut request = self.request(Method::DELETE, Some(key));
         request
             .query
@@ -315,15 +323,15 @@ impl Bucket {
     }
 
     /// Sends a request, and expects a 2xx response.
-    pub(crate) async fn send(&self, request: Request) -> Outcome<Backed> {
+    pub(crate) async fn send(&self, request: Request) -> Outcome<BackendResponse> {
         send(&self.backend, request).await
     }
 }
 
 /// Sends a request on behalf of the proxy itself, and expects a 2xx response.
-pub(crate) async fn send(backend: &Backend, request: Request) -> Outcome<Backed> {
+pub(crate) async fn send(backend: &Backend, request: Request) -> Outcome<BackendResponse> {
     let (parts, body) = backend.send(request).await?.into_parts();
-    let answered = Backed {
+    let answered = BackendResponse {
         status: parts.status,
         headers: parts.headers,
         body,
@@ -366,14 +374,14 @@ fn bounded(entries: Vec<ListEntry>) -> Outcome<Vec<ListEntry>> {
         Ok(entries)
     } else {
         Err(Failure::Unusable(
-            "more in an upload's folder than it can have",
+            "too many objects in the folder of an upload",
         ))
     }
 }
 
 /// Failure for a page that cannot be parsed.
 pub(crate) fn not_s3(_: XmlError) -> Failure {
-    Failure::Unusable("a list that is not S3's")
+    Failure::Unusable("a malformed listing")
 }
 
 /// Whether the backend reports that it does not support the operation.
@@ -405,7 +413,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
                 .collect();
-            assert_eq!(Deletion::of(&answer), expected, "{headers:?}");
+            assert_eq!(Deletion::from_headers(&answer), expected, "{headers:?}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) enum Evidence {
 }
 
 /// The upload that a folder's state names.
-pub(crate) enum Named {
+pub(crate) enum StateOwner {
     Upload(UploadName),
     /// The state names none, or cannot be read.
     Nobody,
@@ -56,14 +56,14 @@ impl StateFolder<'_> {
     /// Reads the state, and asks the backend about the upload that it names.
     pub(crate) async fn evidence(&self) -> Outcome<Evidence> {
         match self.named().await? {
-            Named::Gone => Ok(Evidence::Ended),
-            Named::Nobody => Ok(Evidence::Nameless),
-            Named::Upload(upload) => self.ask_for(&upload).await,
+            StateOwner::Gone => Ok(Evidence::Ended),
+            StateOwner::Nobody => Ok(Evidence::Nameless),
+            StateOwner::Upload(upload) => self.ask_for(&upload).await,
         }
     }
 
     /// Reads which upload the state names.
-    pub(crate) async fn named(&self) -> Outcome<Named> {
+    pub(crate) async fn named(&self) -> Outcome<StateOwner> {
         let key = format!("{}{}/state", folders(self.prefix), self.id);
         let state = match self
             .place
@@ -71,15 +71,15 @@ impl StateFolder<'_> {
             .await
         {
             Ok(backed) => read_bounded(backed.body, MAX_STATE_BYTES).await,
-            Err(failure) if is(&failure, "NoSuchKey") => return Ok(Named::Gone),
+            Err(failure) if is(&failure, "NoSuchKey") => return Ok(StateOwner::Gone),
             Err(failure) => return Err(failure),
         };
         let state = match state {
             Ok(state) => state,
-            Err(Failure::Unusable(_)) => return Ok(Named::Nobody),
+            Err(Failure::Unusable(_)) => return Ok(StateOwner::Nobody),
             Err(failure) => return Err(failure),
         };
-        Ok(named_upload(&state, self.id).map_or(Named::Nobody, Named::Upload))
+        Ok(named_upload(&state, self.id).map_or(StateOwner::Nobody, StateOwner::Upload))
     }
 
     async fn ask_for(&self, upload: &UploadName) -> Outcome<Evidence> {

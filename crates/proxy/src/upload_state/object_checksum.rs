@@ -1,12 +1,11 @@
 //! The checksum of a completed object: computed from its parts' checksums, and compared with the
 //! one that the client states.
 //!
-//! Where every part's checksum is known the object's is computed, and a checksum that the client
-//! sends along must be the same. Where one is not known (a part resumed from a listing), the client's
-//! own word is kept: whoever reads the object checks the content against it. Without either the
-//! object has none, and the parts' are not kept either. Seals have room for the parts' checksums of
-//! five algorithms only (FORMAT, "Body of a multipart upload"): of the others, the object's alone is
-//! kept.
+//! If every part's checksum is known the object's is computed, and a stated checksum must equal it.
+//! If one is unknown (a part resumed from a listing), the stated checksum is kept unverified: readers
+//! check the content against it. Without either the object has no checksum, and the parts' are not
+//! kept. Seals have room for the parts' checksums of five algorithms only (FORMAT, "Body of a
+//! multipart upload"); for others only the object's checksum is kept.
 
 use http::HeaderMap;
 use s3proxy_envelope::multipart::{self, SealFields, SealedPart, UploadHash};
@@ -39,7 +38,7 @@ impl Whole {
 
 /// Known checksums of an object and its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct ObjectChecksums {
     pub(crate) whole: Option<Whole>,
     /// Set where every part has one of this algorithm, and the seal can hold it.
     parts: Option<multipart::ChecksumAlgorithm>,
@@ -75,7 +74,7 @@ pub(crate) fn judge(
     upload: Option<UploadChecksum>,
     stated: Option<(ChecksumAlgorithm, ChecksumValue)>,
     parts: &[Selected],
-) -> Result<Verdict, S3Error> {
+) -> Result<ObjectChecksums, S3Error> {
     let Some(upload) = upload else {
         return without_algorithm(stated);
     };
@@ -108,7 +107,7 @@ pub(crate) fn judge(
             format!("The {algorithm} you specified did not match the calculated checksum."),
         ));
     }
-    Ok(Verdict {
+    Ok(ObjectChecksums {
         // A stated value is unchecked if none could be computed: see above.
         whole: computed.or(stated).map(|value| Whole {
             algorithm,
@@ -119,10 +118,10 @@ pub(crate) fn judge(
     })
 }
 
-/// Verdict for an upload that named no algorithm: the parts' checksums are unknown.
+/// Checksums for an upload that named no algorithm: the parts' checksums are unknown.
 fn without_algorithm(
     stated: Option<(ChecksumAlgorithm, ChecksumValue)>,
-) -> Result<Verdict, S3Error> {
+) -> Result<ObjectChecksums, S3Error> {
     let whole = match stated {
         None => None,
         Some((algorithm, value)) => {
@@ -140,10 +139,10 @@ fn without_algorithm(
             })
         }
     };
-    Ok(Verdict { whole, parts: None })
+    Ok(ObjectChecksums { whole, parts: None })
 }
 
-impl Verdict {
+impl ObjectChecksums {
     /// Fields of the seal that describe the whole object.
     pub(crate) fn seal_fields(&self, hash: UploadHash) -> SealFields {
         let whole = self.whole.as_ref();

@@ -26,7 +26,7 @@ use crate::body::sealing::Payload;
 use crate::config::resolved::PartSizes;
 use crate::failure::{Failure, Outcome};
 use crate::objects::StoreCall;
-use crate::objects::call::{Backed, client_headers, expect_etag, read_bounded};
+use crate::objects::call::{BackendResponse, client_headers, expect_etag, read_bounded};
 use crate::objects::new_object::Checksum;
 use crate::objects::sealed_stream::send_sealed;
 use crate::objects::write::seal_whole;
@@ -48,7 +48,7 @@ pub(crate) enum Shelf {
 impl Shelf {
     /// Selects the place. `first` is the stored size of number 1 if parts must be equal: nothing
     /// else is known of their size. Until it is known, only number 1 can be a backend part.
-    fn of(
+    fn select(
         number: PartNumber,
         length: PlaintextLength,
         sizes: PartSizes,
@@ -82,7 +82,7 @@ async fn shelf(
             None => first_size(call, upload).await?,
         },
     };
-    let shelf = Shelf::of(number, length, sizes, known);
+    let shelf = Shelf::select(number, length, sizes, known);
     if sizes == PartSizes::Equal && shelf == Shelf::Upload && number == FIRST_NUMBER {
         upload.learnt_first_size(message_length(length));
     }
@@ -240,7 +240,7 @@ pub(crate) async fn upload_tail(
     let sent = call.store.backend.send(request).await;
     let response = sent.map_err(|error| match error {
         // The failed body is a staged part, not the client's request.
-        BackendError::RequestBody(_) => Failure::Unusable("a staged part broke off"),
+        BackendError::RequestBody(_) => Failure::Unusable("a truncated staged part"),
         other => other.into(),
     })?;
     backend_etag(&expect_etag(call.receive(response)).await?)
@@ -264,7 +264,7 @@ pub(crate) async fn copy_part(
     let result = CopyResult::parse(text.trim_ascii());
     result
         .map(|result| result.etag)
-        .map_err(|_| Failure::Unusable("a CopyPartResult that is not S3's"))
+        .map_err(|_| Failure::Unusable("a malformed CopyPartResult"))
 }
 
 /// Records where the part of this number is now, and deletes a staged one that it replaced.
@@ -281,7 +281,7 @@ async fn settle(uploads: &UploadCall<'_>, upload: &OpenUpload, number: PartNumbe
                     staged::delete_staged(&uploads.call, &upload.place, number).await
             {
                 // Harmless: the ETag that the client names on completion distinguishes the two.
-                tracing::debug!(reason = %failure, "a replaced staged part stays until the end");
+                tracing::debug!(reason = %failure, "failed to delete a replaced staged part; it remains until the upload ends");
             }
         }
     }
@@ -302,7 +302,7 @@ fn stored(
     uploads: &UploadCall<'_>,
     upload: &OpenUpload,
     number: PartNumber,
-    backed: &Backed,
+    backed: &BackendResponse,
     head: &MessageHead,
     checksum: Option<Checksum>,
 ) -> Outcome<StoredPart> {
@@ -322,7 +322,7 @@ fn stored(
 }
 
 /// ETag of the backend's response.
-fn backend_etag(backed: &Backed) -> Outcome<ETag> {
+fn backend_etag(backed: &BackendResponse) -> Outcome<ETag> {
     ETag::from_headers(&backed.headers)
         .filter(|etag| !etag.as_str().is_empty())
         .ok_or(Failure::Unusable("a part without an ETag"))
@@ -337,7 +337,7 @@ mod tests {
     fn shelf(number: u16, length: u64, sizes: PartSizes, first: Option<u64>) -> Shelf {
         let number = PartNumber::new(number).unwrap();
         let first = first.map(|length| message_length(PlaintextLength(length)));
-        Shelf::of(number, PlaintextLength(length), sizes, first)
+        Shelf::select(number, PlaintextLength(length), sizes, first)
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Checksums of parts that this replica stored, for a CompleteMultipartUpload that names none.
 //!
-//! S3 gives a full-object checksum all the same. That of a CRC of 4 bytes follows from the parts'
-//! ETags; of CRC-64/NVME they carry only the beginning. So the values are remembered: an upload whose
-//! parts all went through one replica completes with its checksum there.
+//! S3 computes a full-object checksum even then. A CRC of 4 bytes follows from the ETags of the parts,
+//! but they carry only the beginning of a CRC-64/NVME. These values are therefore cached: an upload
+//! whose parts all went through one replica completes with its checksum there.
 //!
-//! Invariant: a value belongs to one stored part, known by its mark, and not to a part number.
-//! Absent: other replicas' parts, and parts that were named from a listing, which knows no marks.
+//! Invariant: a value belongs to one stored part, identified by its mark, and not to a part number.
+//! Absent: parts of other replicas, and parts that were named from a listing, which has no marks.
 
 use std::time::Duration;
 

@@ -58,7 +58,7 @@ pub(crate) async fn sweep_periodically(
     mut current: watch::Receiver<Arc<Store>>,
     seen: Arc<SeenBuckets>,
 ) {
-    let mut schedule = Schedule::of(&current.borrow_and_update());
+    let mut schedule = Schedule::new(&current.borrow_and_update());
     loop {
         let changed = match schedule.next {
             None => current.changed().await,
@@ -78,7 +78,7 @@ pub(crate) async fn sweep_periodically(
         // A reload that keeps the interval must not postpone the sweep.
         let store = current.borrow_and_update();
         if store.policy.sweep_interval != schedule.interval {
-            schedule = Schedule::of(&store);
+            schedule = Schedule::new(&store);
         }
     }
 }
@@ -90,7 +90,7 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn of(store: &Store) -> Self {
+    fn new(store: &Store) -> Self {
         Self::within(store.policy.sweep_interval, chance)
     }
 
@@ -134,7 +134,7 @@ fn log(bucket: &str, found: Outcome<Found>) {
     match found {
         Ok(found) => {
             for left in &found.not_removed {
-                tracing::warn!(bucket, reason = %left.failure, "a left-over of an upload stays");
+                tracing::warn!(bucket, reason = %left.failure, "failed to remove a leftover of a multipart upload");
             }
             tracing::info!(
                 bucket,
@@ -145,7 +145,7 @@ fn log(bucket: &str, found: Outcome<Found>) {
             );
         }
         Err(failure) => {
-            tracing::warn!(bucket, reason = %failure, "the state of uploads was not swept");
+            tracing::warn!(bucket, reason = %failure, "failed to sweep the state of uploads");
         }
     }
 }

@@ -4,10 +4,10 @@
 //! part and staged: each ETag contains the backend's, which matches one of the two. Sizes come from
 //! the lists, and plaintext lengths follow from them.
 //!
-//! What is known of a part's checksum: the one that the client names, which has to agree with the
-//! beginning that the ETag carries; else that beginning, where it is all of it (CRC-32 and CRC-32C).
-//! An ETag from a listing carries none, so an upload that was resumed that way may end without.
-//! [`PartChecksums`](super::part_checksums) may know more.
+//! The checksum of a part is the one that the client names, which must agree with the beginning that
+//! the ETag carries. If it names none, that beginning is used if it is complete (CRC-32 and CRC-32C).
+//! An ETag from a listing carries no checksum, so an upload that was resumed from a listing may end
+//! without one. [`PartChecksums`](super::part_checksums) may know more.
 
 use std::collections::HashMap;
 

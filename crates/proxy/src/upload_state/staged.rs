@@ -82,7 +82,7 @@ pub(crate) async fn list_staged(
     place: &StatePlace,
 ) -> Outcome<Vec<StagedPart>> {
     let folder = place.folder();
-    let bucket = Bucket::of(call, &place.bucket);
+    let bucket = Bucket::for_call(call, &place.bucket);
     let entries = bucket.objects(&format!("{folder}{PART}")).await?;
     let parts = entries.iter().filter_map(|entry| staged(entry, &folder));
     let mut parts = parts.collect::<Outcome<Vec<_>>>()?;
@@ -117,7 +117,7 @@ pub(crate) async fn delete_staged(
     place: &StatePlace,
     number: PartNumber,
 ) -> Outcome<()> {
-    let bucket = Bucket::of(call, &place.bucket);
+    let bucket = Bucket::for_call(call, &place.bucket);
     let key = place.hash.part_key(&place.prefix, number);
     match bucket.delete(&key).await? {
         Deletion::Done => Ok(()),
@@ -132,7 +132,7 @@ pub(crate) async fn delete_staged(
 
 /// Deletes everything that belongs to an upload, the state last.
 pub(crate) async fn delete_state(call: &StoreCall<'_>, place: &StatePlace) -> Outcome<()> {
-    let bucket = Bucket::of(call, &place.bucket);
+    let bucket = Bucket::for_call(call, &place.bucket);
     let folder = place.folder();
     let listed = bucket.objects(&folder).await?;
     let state = place.state_key();

@@ -20,9 +20,9 @@ const OPENED_BYTES: usize = 64 * 1024;
 
 /// Check of one staged part, shared by the pieces that it is cut into. Clones share the state.
 #[derive(Clone)]
-pub(crate) struct StagedCheck(Arc<Mutex<State>>);
+pub(crate) struct StagedCheck(Arc<Mutex<CheckState>>);
 
-struct State {
+struct CheckState {
     opener: ObjectOpener,
     /// Plaintext buffer. Its content is discarded.
     opened: Zeroizing<Vec<u8>>,
@@ -39,7 +39,7 @@ pub(crate) struct NotAuthentic;
 impl StagedCheck {
     /// Makes the check for a part with this frame and mark; an unknown mark is not compared.
     pub(crate) fn new(dek: &Dek, frame: Frame, mark: Mark) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(CheckState {
             opener: ObjectOpener::part(dek, frame, mark),
             opened: Zeroizing::new(vec![0; OPENED_BYTES]),
             left: message_length(frame.length()),
@@ -62,13 +62,13 @@ impl StagedCheck {
         self.state().fault.take()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CheckState> {
         // Poison is ignored: after a panic the stream is gone, and so is the upload of the tail.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl CheckState {
     fn take(&mut self, stored: &[u8]) -> Result<(), OpenError> {
         let mut rest = stored;
         loop {

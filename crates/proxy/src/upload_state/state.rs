@@ -51,7 +51,7 @@ const CACHE_IDLE: Duration = Duration::from_hours(1);
 /// Memory of one number in the set of staged parts, in bytes, its share of tree nodes included.
 const STAGED_BYTES: usize = 8;
 
-/// What an entry takes besides its texts.
+/// Bytes of a cache entry besides its texts.
 const ENTRY_BYTES: usize = 1024;
 
 const ENCRYPTION_PREFIX: &str = "x-amz-server-side-encryption";
@@ -206,7 +206,7 @@ impl OpenUpload {
     }
 }
 
-/// The uploads that this replica has dealt with lately.
+/// Uploads that this replica handled recently.
 pub(crate) struct UploadCache {
     open: Cache<UploadHash, Arc<OpenUpload>>,
     pub(crate) part_checksums: PartChecksums,
@@ -352,7 +352,7 @@ async fn read(
     };
     let bytes = read_bounded(backed.body, MAX_STATE_BYTES).await?;
     let refused = |reason: &dyn std::fmt::Display| {
-        tracing::warn!(%reason, "the state of an upload cannot be used");
+        tracing::warn!(%reason, "unusable state of a multipart upload");
         no_such_upload()
     };
     let sealed = SealedUploadState::parse(&bytes).map_err(|error| refused(&error))?;

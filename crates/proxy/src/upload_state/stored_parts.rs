@@ -82,8 +82,8 @@ async fn in_upload(call: &StoreCall<'_>, upload: &OpenUpload) -> Outcome<Vec<Pre
 pub(crate) async fn page(call: &StoreCall<'_>, request: Request) -> Outcome<BackendPartsPage> {
     let backed = call.expect_success(request).await?;
     let text = read_bounded(backed.body, MAX_PAGE_BYTES).await?;
-    let page = PartsPage::parse(&text)
-        .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
+    let page =
+        PartsPage::parse(&text).map_err(|_| Failure::Unusable("a malformed ListPartsResult"))?;
     let parts = page.parts().iter().filter_map(|part| {
         let number = PartNumber::new(part.number).filter(|number| *number != TAIL_NUMBER)?;
         Some(Present {
@@ -99,7 +99,9 @@ pub(crate) async fn page(call: &StoreCall<'_>, request: Request) -> Outcome<Back
         .is_truncated()
         .then(|| page.next_marker().or_else(last));
     match next {
-        Some(None) => Err(Failure::Unusable("a truncated listing that leads nowhere")),
+        Some(None) => Err(Failure::Unusable(
+            "a truncated listing without a marker for the next page",
+        )),
         Some(next) => Ok(BackendPartsPage {
             parts: parts.collect(),
             next,

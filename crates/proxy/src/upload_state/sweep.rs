@@ -38,7 +38,7 @@ use crate::backend::{Backend, Request, Service};
 use crate::config::resolved::{Policy, StateBucket};
 use crate::failure::{Failure, Outcome};
 use crate::objects::call::read_bounded;
-use crate::objects::listing_walk::Course;
+use crate::objects::listing_walk::ListingWalk;
 use crate::upload_state::bucket::{self, Bucket, NotRemoved, parameter};
 use crate::upload_state::evidence::{Evidence, StateFolder};
 use crate::upload_state::staged::{folder_id, folders};
@@ -251,7 +251,7 @@ impl Sweep<'_> {
             .await?;
         // The hash of an unreadable key is unknown, so any folder could belong to it.
         if unreadable {
-            return Err(Failure::Unusable("an upload whose key cannot be read"));
+            return Err(Failure::Unusable("an upload with an undecodable key"));
         }
         Ok(in_progress)
     }
@@ -331,7 +331,7 @@ pub(crate) async fn list_buckets(
 ) -> Outcome<Vec<String>> {
     let mut names = Vec::new();
     let mut token: Option<String> = None;
-    let mut course = Course::new();
+    let mut course = ListingWalk::new();
     loop {
         let mut request = Request::new(Method::GET, None, None);
         request.service = service.cloned();
@@ -342,7 +342,7 @@ pub(crate) async fn list_buckets(
         let answered = bucket::send(backend, request).await?;
         let text = read_bounded(answered.body, MAX_PAGE_BYTES).await?;
         let page = bucket_names(&text)
-            .map_err(|_| Failure::Unusable("a list of buckets that is not S3's"))?;
+            .map_err(|_| Failure::Unusable("a malformed ListAllMyBucketsResult"))?;
         let listed = page.names.len();
         names.extend(page.names);
         if names.len() > MOST_BUCKETS {

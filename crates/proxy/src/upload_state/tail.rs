@@ -31,7 +31,7 @@ use crate::objects::call::{expect_success, read_bounded};
 use crate::objects::write::seal_held;
 use crate::objects::{StoreCall, stored};
 use crate::stored_fault::StoredFault;
-use crate::upload_state::object_checksum::Verdict;
+use crate::upload_state::object_checksum::ObjectChecksums;
 use crate::upload_state::part::{Shelf, copy_part, upload_tail};
 use crate::upload_state::selection::Selected;
 use crate::upload_state::staged_part_check::StagedCheck;
@@ -39,15 +39,15 @@ use crate::upload_state::state::{self, OpenUpload};
 use crate::upload_state::{CompletionError, TAIL_NUMBER};
 
 /// A stored piece of the tail: its part number and ETag at the backend.
-pub(crate) type Piece = (PartNumber, ETag);
+pub(crate) type TailPiece = (PartNumber, ETag);
 
 /// Stores the tail after the parts, in as many pieces as necessary.
 pub(crate) async fn store_tail(
     call: &StoreCall<'_>,
     upload: &OpenUpload,
     parts: &[Selected],
-    verdict: &Verdict,
-) -> Result<Vec<Piece>, CompletionError> {
+    verdict: &ObjectChecksums,
+) -> Result<Vec<TailPiece>, CompletionError> {
     let sealed: Vec<SealedPart> = parts.iter().map(|part| verdict.sealed_part(part)).collect();
     let seal = Seal::new(verdict.seal_fields(upload.place.hash), &sealed)
         .map_err(|error| Failure::Stored(error.into()))?;
@@ -67,7 +67,7 @@ pub(crate) async fn store_tail(
     };
     let last = kept.map_or(0, |part| part.frame.number().get());
     let cut = pieces(tail.length(), most, last).ok_or(Failure::Unusable(
-        "too few numbers left for the end of an upload",
+        "too few part numbers left for the tail of an upload",
     ))?;
     let mut stored = Vec::with_capacity(cut.len());
     for (number, range) in cut {
@@ -176,7 +176,7 @@ pub(crate) async fn move_into_upload(
             headers.insert(name, value.clone());
         }
     }
-    let unusable = || Failure::Unusable("an ETag or a bucket that is no header value");
+    let unusable = || Failure::Unusable("an ETag or a bucket name that is no header value");
     let source = HeaderValue::try_from(source).map_err(|_| unusable())?;
     let pin = part.etag.header_value().ok_or_else(unusable)?;
     headers.insert(COPY_SOURCE, source);
@@ -211,7 +211,7 @@ pub(crate) async fn store_small(
     call: &StoreCall<'_>,
     upload: &OpenUpload,
     part: &Selected,
-) -> Result<Vec<Piece>, CompletionError> {
+) -> Result<Vec<TailPiece>, CompletionError> {
     let stored = message_length(part.frame.length());
     let total = usize::try_from(stored).expect("little more than 5 MiB");
     // The stored part, its plaintext, and the new message.
@@ -255,7 +255,7 @@ async fn read_staged(
                 Ok(backed.body)
             } else {
                 Err(CompletionError::Changed(Failure::Unusable(
-                    "a staged part of another length than was listed",
+                    "a staged part whose length differs from the listed one",
                 )))
             }
         }

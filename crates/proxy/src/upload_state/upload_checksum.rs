@@ -4,7 +4,7 @@
 //! parts' checksums). A part without a checksum gets one of the upload's algorithm, computed
 //! while it passes. S3 refuses such a part in composite uploads; accepting it loses nothing.
 //!
-//! `verdict` determines the checksum of the completed object.
+//! `object_checksum` determines the checksum of the completed object.
 
 use http::{HeaderMap, HeaderValue};
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType};

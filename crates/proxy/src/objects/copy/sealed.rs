@@ -29,7 +29,7 @@ use s3proxy_protocol::{conditional, header_rules};
 use super::{CopyOrder, wanted_checksum};
 use crate::backend::Request;
 use crate::failure::{Failure, Outcome};
-use crate::objects::call::{Backed, failure_of};
+use crate::objects::call::{BackendResponse, failure_of};
 use crate::objects::copy_directives::{self, Directive};
 use crate::objects::new_object::{self, NewObject, insert_envelope};
 use crate::objects::plaintext_headers::{self, Checksums};
@@ -87,7 +87,7 @@ pub(crate) async fn copy(
 
     let mut request = call.request(Method::PUT, order.target);
     request.headers = outgoing;
-    let tags = Tags::of(order.directives.tagging, &request.headers, &found.headers);
+    let tags = Tags::select(order.directives.tagging, &request.headers, &found.headers);
     tags::remove_unwanted(order.directives.tagging, &mut request.headers);
     let (result, backed_headers) = send(call, source, found, request).await?;
     tags.settle(call, order.target, source, found, &backed_headers)
@@ -185,7 +185,7 @@ async fn confirm(
 }
 
 /// Result document of a copy, or the failure: an error document may follow a status of 200.
-pub(crate) async fn result(backed: Backed) -> Outcome<CopyResult> {
+pub(crate) async fn result(backed: BackendResponse) -> Outcome<CopyResult> {
     if !backed.status.is_success() {
         return Err(failure_of(backed).await);
     }
@@ -222,7 +222,7 @@ async fn checksum(
         (Layout::Multipart, None) | (Layout::Single, _) => None,
     };
     let seal = layout.as_ref().and_then(|layout| layout.seal());
-    let checksums = Checksums::of(Some(private), seal);
+    let checksums = Checksums::stored(Some(private), seal);
     let mut spelled = checksums.iter().flat_map(Checksums::spelled);
     Ok(spelled.find(|(algorithm, _, _)| wanted.is_none_or(|wanted| wanted == *algorithm)))
 }

@@ -68,7 +68,7 @@ async fn outgoing_headers(
     conditional::map_to_backend(&mut outgoing)?;
     match order.directives.metadata {
         Directive::Copy => {
-            copy_directives::carry(&mut outgoing, &found.headers, &call.store.dek_tag)
+            copy_directives::carry(&mut outgoing, &found.headers, &call.store.dek_tag);
         }
         Directive::Replace => refuse_reserved_metadata(call.store, &outgoing)?,
     }

@@ -72,7 +72,7 @@ pub(crate) async fn unwrap_legacy(
         .unwrap(call.place(source.object), envelope);
     let LegacyUnwrapped { dek, origin } = unwrapped.await.map_err(failure)?;
     call.reads(|| older(envelope.tag, origin));
-    tracing::debug!(?origin, "an object in an older proxy's format is opened");
+    tracing::debug!(?origin, "opening an object in an older proxy's format");
     Ok(dek)
 }
 
@@ -193,7 +193,7 @@ impl<'a> Legacy<'a> {
             length,
             ..
         } = self.found;
-        let state = LegacyState::of(headers, *stored, self.envelope.wrapped_dek);
+        let state = LegacyState::from_headers(headers, *stored, self.envelope.wrapped_dek);
         let key = self.source.layout_key();
         // Readers of the same state share the entry and its turn: only one reads everything.
         let entry = self.call.store.verified.enter(key, state, *length);

@@ -12,7 +12,7 @@ use s3proxy_protocol::range::ContentRange;
 
 use crate::backend::{self, Request};
 use crate::failure::{Failure, Outcome};
-use crate::objects::call::{Backed, failure_of};
+use crate::objects::call::{BackendResponse, failure_of};
 use crate::objects::delivery::header_value;
 use crate::objects::read::{Found, Source};
 use crate::objects::{StoreCall, stored};
@@ -66,7 +66,7 @@ pub(crate) async fn send_pinned(
     call: &StoreCall<'_>,
     found: &Found,
     request: Request,
-) -> Outcome<Backed> {
+) -> Outcome<BackendResponse> {
     let backed = call.send(request).await?;
     match backed.status {
         // Overwritten or deleted: the caller starts again, and reports the state it finds then.
@@ -97,7 +97,7 @@ pub(crate) struct Arrived {
 
 impl Arrived {
     /// Reads which bytes a response to GET contains. A 200 contains all, whether requested or not.
-    pub(crate) fn of(headers: &HeaderMap, body: backend::Body) -> Outcome<Self> {
+    pub(crate) fn from_response(headers: &HeaderMap, body: backend::Body) -> Outcome<Self> {
         let (first, end) = match stored::content_range(headers) {
             Some(ContentRange::Satisfied { range, .. }) => (range.first, range.last + 1),
             Some(ContentRange::Unsatisfied { .. }) => {
@@ -177,7 +177,7 @@ pub(crate) async fn read_stretch(
     arrived.skip_to(first).await?;
     let length = usize::try_from(last - first + 1);
     arrived
-        .take(length.map_err(|_| Failure::Unusable("more bytes than memory has"))?)
+        .take(length.map_err(|_| Failure::Unusable("more bytes than fit in memory"))?)
         .await
 }
 
@@ -195,10 +195,10 @@ pub(crate) async fn ask_for(
     if stored::stored_length(&backed.headers)? != found.stored {
         return Err(Failure::Replaced);
     }
-    let arrived = Arrived::of(&backed.headers, backed.body)?;
+    let arrived = Arrived::from_response(&backed.headers, backed.body)?;
     if arrived.covers(stretch) {
         Ok(arrived)
     } else {
-        Err(Failure::Unusable("other bytes than were asked for"))
+        Err(Failure::Unusable("bytes of another range than requested"))
     }
 }

@@ -19,7 +19,7 @@ use crate::body::opening::{OpeningBody, StoredBytes};
 use crate::failure::{Failure, Outcome};
 use crate::objects::StoreCall;
 use crate::objects::delivery::PartStructure;
-use crate::objects::layout_cache::{KnownLayout, Learnt};
+use crate::objects::layout_cache::KnownLayout;
 use crate::objects::read::pinned::{Arrived, ask_for, read_stretch};
 use crate::objects::read::{Found, Source};
 use crate::stored_fault::StoredFault;
@@ -43,7 +43,7 @@ enum Structure {
 }
 
 /// An opener, and the range of stored bytes that it takes, both ends included.
-struct Reading {
+struct SealedReading {
     stretch: (u64, u64),
     opener: ObjectOpener,
     /// Plaintext bytes that the opener yields.
@@ -126,7 +126,7 @@ impl<'a> Sealed<'a> {
         Ok(body)
     }
 
-    fn whole(&self) -> Outcome<Reading> {
+    fn whole(&self) -> Outcome<SealedReading> {
         let (dek, stored) = (&self.dek, self.found.stored);
         let (opener, end) = match &self.structure {
             Structure::Single(head) => (ObjectOpener::whole(dek, head, stored), stored.0),
@@ -136,7 +136,7 @@ impl<'a> Sealed<'a> {
                 (seal.open_whole(dek), seal.parts_end())
             }
         };
-        Ok(Reading {
+        Ok(SealedReading {
             stretch: (0, end - 1),
             opener: opener.map_err(|error| Failure::Stored(error.into()))?,
             length: self.found.length.0,
@@ -147,7 +147,7 @@ impl<'a> Sealed<'a> {
         &self,
         range: PlaintextRange,
         arrived: &mut Option<Arrived>,
-    ) -> Outcome<Reading> {
+    ) -> Outcome<SealedReading> {
         let (dek, stored) = (&self.dek, self.found.stored);
         let one_message = ChunkSpan::of(range, self.found.length);
         let one_message = (one_message.stored_first(), one_message.stored_last());
@@ -178,7 +178,7 @@ impl<'a> Sealed<'a> {
                 (opener, (span.stored_first(), span.stored_last()))
             }
         };
-        Ok(Reading {
+        Ok(SealedReading {
             stretch,
             opener: opener.map_err(|error| Failure::Stored(error.into()))?,
             length: range.last - range.first + 1,
@@ -209,7 +209,7 @@ impl<'a> Sealed<'a> {
 
     /// Caches a head whose commitment was verified.
     fn learn_head(&self, layout: &Arc<KnownLayout>, position: u64, head: MessageHead) {
-        if layout.learn_head(position, head) == Learnt::Now && layout.seal().is_none() {
+        if layout.learn_head(position, head) && layout.seal().is_none() {
             // Without a seal the entry had no content until now.
             let key = self.source.layout_key();
             self.call.store.layouts.remember(key, Arc::clone(layout));

@@ -30,11 +30,11 @@ fn merge(
     listed: &[ListedPart],
     truncated: bool,
     staged: Vec<StagedPart>,
-) -> Shown {
+) -> ShownParts {
     super::merge(requested, listed, truncated, staged, |_| false)
 }
 
-fn etags(shown: &Shown) -> Vec<(u16, &str)> {
+fn etags(shown: &ShownParts) -> Vec<(u16, &str)> {
     let parts = shown.parts.iter();
     parts
         .map(|part| (part.number, part.etag.as_str()))
