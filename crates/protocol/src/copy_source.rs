@@ -11,6 +11,7 @@ use http::HeaderMap;
 
 use crate::error::{ErrorCode, S3Error};
 use crate::headers::{self, COPY_SOURCE, COPY_SOURCE_RANGE};
+use crate::ids::VersionId;
 use crate::name::{BucketName, ObjectKey};
 use crate::percent::{self, Plus};
 
@@ -22,7 +23,7 @@ pub struct CopySource {
     /// Source key.
     pub key: ObjectKey,
     /// Source version; `None` for the current one.
-    pub version_id: Option<String>,
+    pub version_id: Option<VersionId>,
 }
 
 /// Byte range of a copy's source, both ends included, with `first <= last`.
@@ -109,9 +110,12 @@ impl CopySource {
             ));
         }
         let (bucket, key) = path.split_once('/').ok_or_else(malformed)?;
-        if key.is_empty() || version_id.as_deref() == Some("") {
+        if key.is_empty() {
             return Err(malformed());
         }
+        let version_id = version_id
+            .map(|text| VersionId::new(text).ok_or_else(malformed))
+            .transpose()?;
         Ok(Self {
             bucket: BucketName::new(bucket)?,
             key: ObjectKey::new(key)?,
@@ -125,7 +129,10 @@ impl CopySource {
         let path = format!("{}/{}", self.bucket, self.key.encode());
         match &self.version_id {
             None => path,
-            Some(version) => format!("{path}?versionId={}", percent::encode_component(version)),
+            Some(version) => format!(
+                "{path}?versionId={}",
+                percent::encode_component(version.as_str())
+            ),
         }
     }
 }
@@ -175,7 +182,7 @@ mod tests {
                 (
                     source.bucket.as_str(),
                     source.key.as_str(),
-                    source.version_id.as_deref()
+                    source.version_id.as_ref().map(VersionId::as_str)
                 ),
                 (bucket, key, version),
                 "{value}"

@@ -21,6 +21,7 @@ use s3proxy_protocol::address::{self, Address, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::headers;
+use s3proxy_protocol::ids::VersionId;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
@@ -306,9 +307,8 @@ impl Gate {
         let request = Authenticated::new(head, identity, payload)?;
         if let Some(source) = request.parameters.copy_source() {
             let (bucket, key) = (source.bucket.as_str(), source.key.as_str());
-            record
-                .trail
-                .copies(bucket, key, source.version_id.as_deref());
+            let version = source.version_id.as_ref().map(VersionId::as_str);
+            record.trail.copies(bucket, key, version);
         }
         Ok(Admission::Request(Box::new(Admitted { request, chunks })))
     }

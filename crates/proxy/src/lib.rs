@@ -2,7 +2,7 @@
 //! ciphertext.
 //!
 //! Data flows one way: `listen` accepts, `service` orders the steps, `auth` admits known clients,
-//! `plan` decides, `operations` handles, and the engine (`objects`, `upload_state`) reads and writes
+//! `authorization` permits or refuses, `operations` handles, and the engine (`objects`, `upload_state`) reads and writes
 //! stored objects with the help of `keys`, `body` and `backend`. `respond` turns failures into S3's
 //! responses. Only `app` wires them together. `commands` uses the engine without clients.
 

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::headers::{self, DELETE_MARKER, REQUEST_PAYER};
+use s3proxy_protocol::ids::VersionId;
 use s3proxy_protocol::{conditional, http_date};
 
 use crate::authorization::access_denied;
@@ -44,7 +45,7 @@ pub(crate) fn source<'a>(job: &Job<'a>, named: &'a CopySource) -> Source<'a> {
         object: ObjectRef {
             bucket: &named.bucket,
             key: &named.key,
-            version: named.version_id.as_deref(),
+            version: named.version_id.as_ref().map(VersionId::as_str),
         },
         headers: source_headers(&job.request.headers),
     }

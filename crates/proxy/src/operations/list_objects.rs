@@ -50,11 +50,11 @@ pub(crate) async fn list_objects(
     let mut entries = described.iter();
     let next = paging.next().map(|next| page.key_of_page(next.key));
     let next = next.transpose().map_err(not_s3)?.flatten();
-    let last = state_key_filter::last_shown(&page, state_prefix);
+    let last_shown = state_key_filter::last_shown(&page, state_prefix);
     edits.extend(state_key_filter::next_edits(
         paging,
         next.as_deref(),
-        last.as_ref(),
+        last_shown.as_ref(),
         state_prefix,
     ));
     let rendered = page.render_with(

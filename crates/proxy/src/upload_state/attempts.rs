@@ -27,7 +27,7 @@ const LIST_PRECISION: Duration = Duration::from_secs(1);
 /// The attempt that was stored last under a part number.
 #[derive(Clone)]
 struct Attempt {
-    /// ETag of the backend's response.
+    /// ETag as the backend returned it.
     etag: ETag,
     stored: Instant,
 }

@@ -21,6 +21,7 @@ use s3proxy_protocol::headers::{
     COPY_SOURCE, COPY_SOURCE_IF_MATCH, COPY_SOURCE_IF_MODIFIED_SINCE, COPY_SOURCE_IF_NONE_MATCH,
     COPY_SOURCE_IF_UNMODIFIED_SINCE, METADATA_DIRECTIVE,
 };
+use s3proxy_protocol::ids::VersionId;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::copy::CopyResult;
 use s3proxy_protocol::{conditional, header_rules};
@@ -120,7 +121,7 @@ fn pin(order: &CopyOrder<'_>, outgoing: &mut HeaderMap, found: &Found) -> Outcom
     let seen = CopySource {
         version_id: found
             .version()
-            .map(str::to_owned)
+            .and_then(VersionId::new)
             .or_else(|| order.named.version_id.clone()),
         ..order.named.clone()
     };
