@@ -3,9 +3,12 @@
 import os
 import subprocess
 
+import pytest
+
 from repository import E2E
 
 
+@pytest.mark.timeout(900)
 def test_the_backend_client_agrees_with_a_real_server(deployments):
     target = deployments.server("seaweedfs").target
     environment = os.environ | {
