@@ -32,7 +32,7 @@ def development(tmp_path):
 
 def test_commands_that_dev_prints_store_ciphertext_and_give_the_text_back(development, tmp_path):
     printed, folder = development
-    commands = printed.partition("In another terminal:")[2].partition("And what")[0]
+    commands = printed.partition("In another terminal:")[2].partition("What the storage provider")[0]
     assert [word in commands for word in ("export", "mb s3://", "cp -", "secret.txt -")] == [True] * 4
     aws = Path(os.environ["S3PROXY_TEST_DIR"]) / "venv-awscli" / "bin"
     environment = clean_environment(tmp_path, PATH=f"{aws}:{os.environ['PATH']}")
