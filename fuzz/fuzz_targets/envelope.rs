@@ -15,6 +15,7 @@ use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::legacy::{KekVersion, LegacyWrappedDek};
 use s3proxy_envelope::message::{self, HEAD_BYTES, MessageHead};
 use s3proxy_envelope::multipart::{SealedUploadState, UploadHash, UploadName, UploadState};
+use s3proxy_envelope::names::{BucketStr, KeyStr, UploadIdStr};
 use s3proxy_fuzz::choices::Choices;
 
 static DEK: LazyLock<Dek> = LazyLock::new(Dek::generate);
@@ -37,12 +38,22 @@ fn text(value: &str) {
 }
 
 fn binding(envelope: &Envelope, bucket: &str, key: &str) -> Binding {
-    Binding::new(envelope.layout, envelope.flags, bucket, key)
+    Binding::new(
+        envelope.layout,
+        envelope.flags,
+        BucketStr(bucket),
+        KeyStr(key),
+    )
 }
 
 /// Opens any bytes as the sealed map of an object, sealed with the right key.
 fn private_map(map: &[u8]) {
-    let binding = Binding::new(Layout::Single, Flags::KEY_BOUND, "b", "k");
+    let binding = Binding::new(
+        Layout::Single,
+        Flags::KEY_BOUND,
+        BucketStr("b"),
+        KeyStr("k"),
+    );
     let context = [b"s3proxy/v1/private\0", binding.as_bytes()].concat();
     // Sealed here and not by the crate, so that the map can be any bytes.
     let sealed = message::seal(&DEK, &context, map);
@@ -112,7 +123,7 @@ fn envelope(choices: &mut Choices<'_>, dek: &Dek) -> Envelope {
     if bits & 4 != 0 {
         flags = flags.with_private();
     }
-    let binding = Binding::new(layout, flags, "bucket", "key");
+    let binding = Binding::new(layout, flags, BucketStr("bucket"), KeyStr("key"));
     let private = flags.has_private().then(|| {
         let mut map = PrivateMap::default();
         map.user_metadata = BTreeMap::from([(choices.text(), choices.text().into_bytes())]);
@@ -196,7 +207,7 @@ fuzz_target!(|input: &[u8]| {
         4 => {
             let _ = SealedUploadState::parse(choices.rest());
             let _ = WrappedDek::from_slice(choices.rest());
-            let _ = UploadHash::of("b", "k", "u").id();
+            let _ = UploadHash::new(BucketStr("b"), KeyStr("k"), UploadIdStr("u")).id();
         }
         _ => built(&mut choices),
     }

@@ -71,7 +71,7 @@ pub fn sign_head(
     let mut target = parts.uri.to_string();
     for (name, value) in parameters {
         target.push(if target.contains('?') { '&' } else { '?' });
-        target.push_str(&format!("{name}={}", percent::encode_component(&value)));
+        target.push_str(&format!("{name}={}", percent::encode_component(&*value)));
     }
     parts.uri = Uri::try_from(target).ok()?;
     Some(parts)
