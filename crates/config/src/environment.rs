@@ -161,91 +161,93 @@ fn warn_of_unknown(variables: &Variables, findings: &mut Findings) {
 /// Returns the setting that an unknown name probably means, for names that spelling does not
 /// reveal.
 fn meant(name: &str) -> Option<&'static str> {
-    const MEANT: &[(&[&str], &str)] = &[
-        (
-            &["NO_TLS", "PLAIN_HTTP", "TLS_ENABLED", "DISABLE_TLS"],
-            "S3PROXY_LISTEN_TLS=off (--no-tls)",
-        ),
-        (
-            &[
-                "ENDPOINT",
-                "ENDPOINT_URL",
-                "URL",
-                "UPSTREAM",
-                "BACKEND_URL",
-                "BACKEND_ENDPOINT",
-                "S3_ENDPOINT",
-                "SERVER",
-            ],
-            "S3PROXY_HOST",
-        ),
-        (
-            &[
-                "KEY",
-                "SECRET",
-                "PASSPHRASE",
-                "PASSWORD",
-                "ENCRYPTION_PASSPHRASE",
-                "MASTER_KEY",
-                "KEK",
-            ],
-            "S3PROXY_ENCRYPT_KEY",
-        ),
-        (
-            &[
-                "KEY_FILE",
-                "KEK_FILE",
-                "ENCRYPT_KEY_PATH",
-                "ENCRYPTION_KEY_PATH",
-            ],
-            "S3PROXY_ENCRYPT_KEY_FILE",
-        ),
-        (
-            &["ACCESS_KEY", "ACCESS_KEY_ID", "BACKEND_ACCESS_KEY"],
-            "S3PROXY_BACKEND_ACCESS_KEY_ID",
-        ),
-        (
-            &["SECRET_KEY", "SECRET_ACCESS_KEY", "BACKEND_SECRET_KEY"],
-            "S3PROXY_BACKEND_SECRET_ACCESS_KEY",
-        ),
-        (
-            &[
-                "LISTEN",
-                "ADDRESS",
-                "ADDR",
-                "BIND_ADDRESS",
-                "LISTEN_ADDRESS",
-            ],
-            "S3PROXY_IP and S3PROXY_LISTEN_PORT",
-        ),
-        (&["HTTP_PORT", "HTTPS_PORT"], "S3PROXY_LISTEN_PORT"),
-        (
-            &[
-                "CERTS",
-                "CERT_DIR",
-                "TLS_CERT",
-                "TLS_KEY",
-                "CERT_FILE",
-                "CERTIFICATE",
-            ],
-            "S3PROXY_CERT, the folder of s3proxy.crt and s3proxy.key",
-        ),
-        (&["LEVEL", "DEBUG", "LOG", "RUST_LOG"], "S3PROXY_LOG_LEVEL"),
-        (
-            &["METRICS", "METRICS_PORT", "ADMIN_PORT"],
-            "S3PROXY_LISTEN_ADMIN",
-        ),
-        (&["CONFIG_FILE", "CONFIGURATION"], "S3PROXY_CONFIG"),
-        (
-            &["DOMAIN", "DOMAINS"],
-            "S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS",
-        ),
-    ];
     let name = name.strip_prefix(PREFIX)?;
-    let mut table = MEANT.iter();
+    let mut table = MISTAKEN_NAMES.iter();
     let found = table.find(|(names, _)| names.contains(&name));
     found.map(|(_, meant)| *meant)
 }
+
+/// Names that users try, without the prefix, and the settings that they mean.
+const MISTAKEN_NAMES: &[(&[&str], &str)] = &[
+    (
+        &["NO_TLS", "PLAIN_HTTP", "TLS_ENABLED", "DISABLE_TLS"],
+        "S3PROXY_LISTEN_TLS=off (--no-tls)",
+    ),
+    (
+        &[
+            "ENDPOINT",
+            "ENDPOINT_URL",
+            "URL",
+            "UPSTREAM",
+            "BACKEND_URL",
+            "BACKEND_ENDPOINT",
+            "S3_ENDPOINT",
+            "SERVER",
+        ],
+        "S3PROXY_HOST",
+    ),
+    (
+        &[
+            "KEY",
+            "SECRET",
+            "PASSPHRASE",
+            "PASSWORD",
+            "ENCRYPTION_PASSPHRASE",
+            "MASTER_KEY",
+            "KEK",
+        ],
+        "S3PROXY_ENCRYPT_KEY",
+    ),
+    (
+        &[
+            "KEY_FILE",
+            "KEK_FILE",
+            "ENCRYPT_KEY_PATH",
+            "ENCRYPTION_KEY_PATH",
+        ],
+        "S3PROXY_ENCRYPT_KEY_FILE",
+    ),
+    (
+        &["ACCESS_KEY", "ACCESS_KEY_ID", "BACKEND_ACCESS_KEY"],
+        "S3PROXY_BACKEND_ACCESS_KEY_ID",
+    ),
+    (
+        &["SECRET_KEY", "SECRET_ACCESS_KEY", "BACKEND_SECRET_KEY"],
+        "S3PROXY_BACKEND_SECRET_ACCESS_KEY",
+    ),
+    (
+        &[
+            "LISTEN",
+            "ADDRESS",
+            "ADDR",
+            "BIND_ADDRESS",
+            "LISTEN_ADDRESS",
+        ],
+        "S3PROXY_IP and S3PROXY_LISTEN_PORT",
+    ),
+    (&["HTTP_PORT", "HTTPS_PORT"], "S3PROXY_LISTEN_PORT"),
+    (
+        &[
+            "CERTS",
+            "CERT_DIR",
+            "TLS_CERT",
+            "TLS_KEY",
+            "CERT_FILE",
+            "CERTIFICATE",
+        ],
+        "S3PROXY_CERT, the folder of s3proxy.crt and s3proxy.key",
+    ),
+    (&["LEVEL", "DEBUG", "LOG", "RUST_LOG"], "S3PROXY_LOG_LEVEL"),
+    (
+        &["METRICS", "METRICS_PORT", "ADMIN_PORT"],
+        "S3PROXY_LISTEN_ADMIN",
+    ),
+    (&["CONFIG_FILE", "CONFIGURATION"], "S3PROXY_CONFIG"),
+    (
+        &["DOMAIN", "DOMAINS"],
+        "S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS",
+    ),
+];
 
 fn known_names() -> BTreeSet<String> {
     let mut known = BTreeSet::from([CONFIG_VARIABLE.to_owned()]);

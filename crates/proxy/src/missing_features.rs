@@ -19,71 +19,88 @@ struct FeatureNames {
     defaults: &'static [(&'static str, &'static str)],
 }
 
-fn names_of(feature: Feature) -> FeatureNames {
+const TAGGING: FeatureNames = FeatureNames {
+    sub_resources: &["tagging"],
+    headers: &["x-amz-tagging", "x-amz-tagging-directive"],
+    defaults: &[("x-amz-tagging-directive", "*")],
+};
+
+const ACL: FeatureNames = FeatureNames {
+    sub_resources: &["acl"],
+    headers: &["x-amz-acl", "x-amz-grant-"],
+    defaults: &[
+        ("x-amz-acl", "private"),
+        ("x-amz-acl", "bucket-owner-full-control"),
+    ],
+};
+
+const OBJECT_LOCK: FeatureNames = FeatureNames {
+    sub_resources: &["object-lock", "retention", "legal-hold"],
+    headers: &[
+        "x-amz-object-lock-",
+        "x-amz-bucket-object-lock-enabled",
+        "x-amz-bypass-governance-retention",
+    ],
+    defaults: &[
+        ("x-amz-object-lock-legal-hold", "OFF"),
+        ("x-amz-bucket-object-lock-enabled", "false"),
+        ("x-amz-bypass-governance-retention", "*"),
+    ],
+};
+
+const SERVER_SIDE_ENCRYPTION: FeatureNames = FeatureNames {
+    sub_resources: &[],
+    headers: &[
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-bucket-key-enabled",
+        "x-amz-server-side-encryption-context",
+    ],
+    defaults: &[
+        ("x-amz-server-side-encryption", "AES256"),
+        ("x-amz-server-side-encryption-bucket-key-enabled", "false"),
+    ],
+};
+
+const BUCKET_OWNER: FeatureNames = FeatureNames {
+    sub_resources: &[],
+    headers: &[
+        "x-amz-expected-bucket-owner",
+        "x-amz-source-expected-bucket-owner",
+    ],
+    defaults: &[],
+};
+
+const REQUEST_PAYER: FeatureNames = FeatureNames {
+    sub_resources: &["requestPayment"],
+    headers: &["x-amz-request-payer"],
+    defaults: &[("x-amz-request-payer", "*")],
+};
+
+const WEBSITE: FeatureNames = FeatureNames {
+    sub_resources: &["website"],
+    headers: &["x-amz-website-redirect-location"],
+    defaults: &[],
+};
+
+/// No names: clients' checksums end at the proxy, and its own follow `backend.integrity`.
+const TRAILING_CHECKSUMS: FeatureNames = FeatureNames {
+    sub_resources: &[],
+    headers: &[],
+    defaults: &[],
+};
+
+/// Returns the sub-resources and headers that belong to a feature.
+fn names_of(feature: Feature) -> &'static FeatureNames {
     match feature {
-        Feature::Tagging => FeatureNames {
-            sub_resources: &["tagging"],
-            headers: &["x-amz-tagging", "x-amz-tagging-directive"],
-            defaults: &[("x-amz-tagging-directive", "*")],
-        },
-        Feature::Acl => FeatureNames {
-            sub_resources: &["acl"],
-            headers: &["x-amz-acl", "x-amz-grant-"],
-            defaults: &[
-                ("x-amz-acl", "private"),
-                ("x-amz-acl", "bucket-owner-full-control"),
-            ],
-        },
-        Feature::ObjectLock => FeatureNames {
-            sub_resources: &["object-lock", "retention", "legal-hold"],
-            headers: &[
-                "x-amz-object-lock-",
-                "x-amz-bucket-object-lock-enabled",
-                "x-amz-bypass-governance-retention",
-            ],
-            defaults: &[
-                ("x-amz-object-lock-legal-hold", "OFF"),
-                ("x-amz-bucket-object-lock-enabled", "false"),
-                ("x-amz-bypass-governance-retention", "*"),
-            ],
-        },
-        Feature::ServerSideEncryption => FeatureNames {
-            sub_resources: &[],
-            headers: &[
-                "x-amz-server-side-encryption",
-                "x-amz-server-side-encryption-aws-kms-key-id",
-                "x-amz-server-side-encryption-bucket-key-enabled",
-                "x-amz-server-side-encryption-context",
-            ],
-            defaults: &[
-                ("x-amz-server-side-encryption", "AES256"),
-                ("x-amz-server-side-encryption-bucket-key-enabled", "false"),
-            ],
-        },
-        Feature::BucketOwner => FeatureNames {
-            sub_resources: &[],
-            headers: &[
-                "x-amz-expected-bucket-owner",
-                "x-amz-source-expected-bucket-owner",
-            ],
-            defaults: &[],
-        },
-        Feature::RequestPayer => FeatureNames {
-            sub_resources: &["requestPayment"],
-            headers: &["x-amz-request-payer"],
-            defaults: &[("x-amz-request-payer", "*")],
-        },
-        Feature::Website => FeatureNames {
-            sub_resources: &["website"],
-            headers: &["x-amz-website-redirect-location"],
-            defaults: &[],
-        },
-        // The proxy's own affair: a client's checksums end at the proxy (`backend.integrity`).
-        Feature::TrailingChecksums => FeatureNames {
-            sub_resources: &[],
-            headers: &[],
-            defaults: &[],
-        },
+        Feature::Tagging => &TAGGING,
+        Feature::Acl => &ACL,
+        Feature::ObjectLock => &OBJECT_LOCK,
+        Feature::ServerSideEncryption => &SERVER_SIDE_ENCRYPTION,
+        Feature::BucketOwner => &BUCKET_OWNER,
+        Feature::RequestPayer => &REQUEST_PAYER,
+        Feature::Website => &WEBSITE,
+        Feature::TrailingChecksums => &TRAILING_CHECKSUMS,
     }
 }
 
@@ -111,17 +128,17 @@ pub(crate) fn remove_or_refuse(
     headers: &mut HeaderMap,
 ) -> Result<(), S3Error> {
     for feature in lacks {
-        let names_of = names_of(*feature);
-        if names_of.sub_resources.contains(&operation.sub_resource()) {
+        let names = names_of(*feature);
+        if names.sub_resources.contains(&operation.sub_resource()) {
             return Err(refused(*feature, operation.as_str()));
         }
         let present = headers
             .keys()
-            .filter(|name| names_of.has_header(name.as_str()));
+            .filter(|name| names.has_header(name.as_str()));
         let present: Vec<_> = present.cloned().collect();
         for name in present {
             let mut values = headers.get_all(&name).iter();
-            if !values.all(|value| names_of.is_default(name.as_str(), value.as_bytes())) {
+            if !values.all(|value| names.is_default(name.as_str(), value.as_bytes())) {
                 return Err(refused(*feature, name.as_str()));
             }
             headers.remove(&name);

@@ -4,7 +4,8 @@
 //! when the client disconnected. It names the bucket, but the object's key appears at debug level
 //! only; no header value and no query string is ever part of it.
 
-use std::borrow::Cow;
+mod end_reports;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -16,10 +17,9 @@ use s3proxy_protocol::headers;
 use s3proxy_protocol::quote;
 
 use crate::keys::keys_in_use::SealingRequest;
-use crate::telemetry::audit::{AuditTrail, RequestFacts};
-use crate::telemetry::metrics::{self, EndedRequest, GaugeGuard};
-use crate::telemetry::traces::{RequestEnd, RequestTrace};
-use crate::telemetry::{REQUEST_MESSAGE, REQUEST_TARGET};
+use crate::telemetry::audit::AuditTrail;
+use crate::telemetry::metrics::{self, GaugeGuard};
+use crate::telemetry::traces::RequestTrace;
 
 /// Longest reason of a failure that is kept, in bytes: it may quote a client or a backend.
 const MAXIMUM_REASON_BYTES: usize = 1024;
@@ -321,116 +321,6 @@ impl RequestRecord {
     }
 }
 
-impl RequestRecord {
-    fn count(&self) {
-        let outcome = self.outcome();
-        metrics::request_ended(EndedRequest {
-            operation: self.operation.get().copied().unwrap_or("unknown"),
-            status: match outcome {
-                "aborted" | "client_left" => Cow::Borrowed(outcome),
-                _ => metrics::status_text(self.status()),
-            },
-            client: known(&self.counted_as).unwrap_or("unknown"),
-            took: self.started.elapsed(),
-            received_bytes: self.received.load(Ordering::Relaxed),
-            sent_bytes: self.sent.load(Ordering::Relaxed),
-        });
-    }
-    fn end_trace(&self) {
-        self.trace.end(&RequestEnd {
-            request_id: self.id.as_str(),
-            operation: self.operation.get().copied(),
-            bucket: known(&self.bucket),
-            status: self.status(),
-            outcome: self.outcome(),
-            received: self.received.load(Ordering::Relaxed),
-            sent: self.sent.load(Ordering::Relaxed),
-        });
-    }
-
-    fn audit(&mut self, trace_id: Option<&str>) {
-        let facts = RequestFacts {
-            request_id: self.id.as_str(),
-            trace_id,
-            peer: self.peer,
-            client: known(&self.client),
-            operation: self.operation.get().copied(),
-            bucket: known(&self.bucket),
-            object_key: known(&self.object_key),
-            status: self.status(),
-            outcome: self.outcome(),
-            failure: known(&self.failure),
-            duration: self.started.elapsed(),
-            received: self.received.load(Ordering::Relaxed),
-            sent: self.sent.load(Ordering::Relaxed),
-            backend_request_id: known(&self.backend_request_id),
-        };
-        let mut trail = std::mem::take(&mut self.trail);
-        trail.finish(&facts);
-    }
-}
-
 fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
     field.get().map(AsRef::as_ref)
-}
-
-impl Drop for RequestRecord {
-    fn drop(&mut self) {
-        self.count();
-        let status = self.status();
-        let sent = self.sent.load(Ordering::Relaxed);
-        let outcome = self.outcome();
-        let milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let lookups = self.lookups.load(Ordering::Relaxed);
-        let trace_id = self.trace.trace_id();
-        let refusal = self.refused.get();
-        let is_warning = status >= 500 || outcome == "aborted" || refusal.is_some();
-        // A known client has proved its access key id, so the claim is of no interest.
-        let claimed = refusal.and_then(|_| known(&self.claimed_access_key_id));
-        let claimed = claimed.filter(|_| self.client.get().is_none());
-        let operation = known(&self.operation).or(known(&self.claimed_operation));
-        // A macro, since the level of an event must be a constant.
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    target: REQUEST_TARGET,
-                    request_id = self.id.as_str(),
-                    operation,
-                    method = refusal.map(|refused| refused.method.as_str()),
-                    bucket = known(&self.bucket),
-                    status,
-                    outcome,
-                    bytes_in = self.received.load(Ordering::Relaxed),
-                    bytes_out = sent,
-                    milliseconds,
-                    lookups = (lookups > 0).then_some(lookups),
-                    client = known(&self.client),
-                    claimed_access_key_id = claimed,
-                    peer = %self.peer,
-                    host = refusal.and_then(|refused| refused.host.as_deref()),
-                    backend_request_id = known(&self.backend_request_id),
-                    backend_id_2 = known(&self.backend_id_2),
-                    trace_id = trace_id.as_deref(),
-                    reason = known(&self.failure),
-                    "{REQUEST_MESSAGE}"
-                )
-            };
-        }
-        if is_warning {
-            line!(warn);
-        } else {
-            line!(info);
-        }
-        self.end_trace();
-        self.audit(trace_id.as_deref());
-        // On its own line, since the key is for the debug level only.
-        if let Some(object_key) = known(&self.object_key) {
-            tracing::debug!(
-                target: REQUEST_TARGET,
-                request_id = self.id.as_str(),
-                object_key,
-                "object"
-            );
-        }
-    }
 }

@@ -13,19 +13,18 @@ use std::sync::{Arc, OnceLock};
 
 use http::uri::Scheme;
 use s3proxy_protocol::address::{EndpointSelection, HostRules};
-use s3proxy_protocol::sigv4::SecretAccessKey;
 
 use super::backend_caches::BackendCaches;
+use super::clients::{authenticator, own_rates};
 use super::{StartError, backend_settings};
-use crate::auth::{Authenticator, Client, Gate, SigningKeys};
-use crate::backend::{Backend, Credentials};
+use crate::auth::Gate;
+use crate::backend::Backend;
 use crate::body::budget::BodyBudget;
 use crate::body::buffers::BufferPool;
 use crate::body::client_pace::PaceLimits;
 use crate::config::Changes;
 use crate::config::resolved::{
-    self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
-    Listen, Pattern, Permission, Policy, Rule, SessionToken, Tls,
+    self, Bound, Config, Endpoint, Host, Keys, Limits, Listen, Policy, Rule, Tls,
 };
 use crate::health::ProbeHandler;
 use crate::keys::connect::connect;
@@ -121,7 +120,6 @@ pub(super) async fn generation(
     before: Predecessor<'_>,
 ) -> Result<ServiceGeneration<Service>, StartError> {
     let hosts = host_rules(&config.listen, &config.backend.endpoint);
-    let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
     let Config {
         listen,
         backend,
@@ -137,47 +135,55 @@ pub(super) async fn generation(
         log: _,
         watch: _,
     } = config;
-    let services = services(
-        (&backend, keys, rules, policy),
-        (&listen, &sizes),
-        lasting,
-        before,
-    )
-    .await?;
+    let storing = (&backend, keys, rules, policy);
+    let services = services(storing, (&listen, &sizes), lasting, before).await?;
     let own_rates = own_rates(&clients.authentication);
-    let authenticator =
-        authenticator(clients.authentication, services.store.backend.credentials()).await?;
-    let limits = connection_limits(&listen, &services.patience);
-    // Nothing fails from here on, so the requests in flight can be counted under the new limits.
-    let throttle = match (before.same(&["limits", "clients"]), before) {
-        (Some(service), _) => Arc::clone(&service.throttle),
-        (None, Predecessor::Service(service, _)) => {
-            Arc::new(service.throttle.rebuilt(&sizes, own_rates))
-        }
-        (None, Predecessor::None) => Arc::new(Throttle::new(&sizes, own_rates)),
+    let credentials = services.store.backend.credentials();
+    let gate = Gate {
+        hosts,
+        authenticator: authenticator(clients.authentication, credentials).await?,
+        anonymous_read_buckets: clients.anonymous_read_buckets,
     };
+    // Nothing fails from here on, so the requests in flight can be counted under the new limits.
+    let throttle = throttle(before, &sizes, own_rates);
     let service = Service {
-        gate: Gate {
-            hosts,
-            authenticator,
-            anonymous_read_buckets: clients.anonymous_read_buckets,
-        },
+        gate,
         throttle,
         health: ProbeHandler::new(Arc::clone(&lasting.draining), Arc::clone(&lasting.panics)),
         panics: Arc::clone(&lasting.panics),
-        trusted: Arc::clone(&trusted),
+        trusted: Arc::new(TrustedProxies::new(listen.trusted_proxies.clone())),
         services: Arc::new(services),
         lacks: backend.lacks,
         audit: sinks.audit.clone(),
         traces: sinks.traces.clone(),
         loops: LogRateLimit::default(),
     };
-    Ok(ServiceGeneration {
+    Ok(service_generation(service, &listen))
+}
+
+/// Returns the throttle with the new limits. A running one keeps its counts.
+fn throttle(
+    before: Predecessor<'_>,
+    limits: &Limits,
+    own_rates: HashMap<String, Bound>,
+) -> Arc<Throttle> {
+    match (before.same(&["limits", "clients"]), before) {
+        (Some(service), _) => Arc::clone(&service.throttle),
+        (None, Predecessor::Service(service, _)) => {
+            Arc::new(service.throttle.rebuilt(limits, own_rates))
+        }
+        (None, Predecessor::None) => Arc::new(Throttle::new(limits, own_rates)),
+    }
+}
+
+/// Adds to a service what the listener needs for its connections.
+fn service_generation(service: Service, listen: &Listen) -> ServiceGeneration<Service> {
+    ServiceGeneration {
+        panics: Arc::clone(&service.panics),
+        limits: connection_limits(listen, &service.services.patience),
+        trusted: Arc::clone(&service.trusted),
         service: Arc::new(service),
-        panics: Arc::clone(&lasting.panics),
-        limits,
-        trusted,
-    })
+    }
 }
 
 /// Builds the engine's store, for work without clients.
@@ -197,6 +203,8 @@ pub(crate) async fn store_without_clients(config: Config) -> Result<Arc<Store>, 
     Ok(Box::pin(services).await?.store)
 }
 
+/// Builds everything that operations work with. Parts that the changed settings do not concern are
+/// those of the running service.
 async fn services(
     (backend_config, keys, rules, policy): (&resolved::Backend, Keys, Vec<Rule>, Policy),
     (listen, limits): (&Listen, &Limits),
@@ -208,17 +216,7 @@ async fn services(
         None => backend(backend_config).await?,
     };
     let (dek_tag, zero_key) = (keys.dek_tag.clone(), keys.legacy_zero_key);
-    let (keyring, legacy_keys) = if let Some(service) = before.same(&["keys"]) {
-        let store = &service.services.store;
-        (Arc::clone(&store.keys), Arc::clone(&store.legacy_keys))
-    } else {
-        let (keyring, legacy_keys) = keyring(keys).await?;
-        if let Predecessor::Service(service, _) = before {
-            keyring.follow(&service.services.store.keys);
-            refuse_idle_service(&keyring, &service.services.store.keys).await?;
-        }
-        (keyring, legacy_keys)
-    };
+    let (keyring, legacy_keys) = kept_or_new_keyring(keys, before).await?;
     let rules = Rules::new(rules, &policy, zero_key, &keyring)?;
     // What was learnt under other settings may not hold under these.
     let caches = match before.same(&["backend", "keys", "policy", "rules"]) {
@@ -234,12 +232,22 @@ async fn services(
         policy,
         pool: Arc::clone(&lasting.pool),
         budget: Arc::clone(&lasting.budget),
-        layouts: caches.layouts,
-        verified: caches.verified,
-        tag_keeping: caches.tag_keeping,
+        layouts: Arc::clone(&caches.layouts),
+        verified: Arc::clone(&caches.verified),
+        tag_keeping: Arc::clone(&caches.tag_keeping),
         held_body_bytes: limits.held_body_bytes as u64,
     };
-    Ok(Services {
+    Ok(services_around(store, caches, (listen, limits), lasting))
+}
+
+/// Adds to a store what only the operations of clients need.
+fn services_around(
+    store: Store,
+    caches: BackendCaches,
+    (listen, limits): (&Listen, &Limits),
+    lasting: &ProcessState,
+) -> Services {
+    Services {
         store: Arc::new(store),
         uploads: caches.uploads,
         lookups: caches.lookups,
@@ -259,7 +267,7 @@ async fn services(
             least_rate: listen.min_body_bytes,
             pressure: Arc::clone(lasting.budget.pressure()),
         },
-    })
+    }
 }
 
 /// Builds the backend client, for work without clients.
@@ -269,6 +277,24 @@ pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, Sta
         backend_settings::settings(settings),
         credentials,
     )?)
+}
+
+/// Returns the running service's keys if their settings are unchanged, and new ones otherwise. New
+/// ones remember which key services have answered before.
+async fn kept_or_new_keyring(
+    keys: Keys,
+    before: Predecessor<'_>,
+) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartError> {
+    if let Some(service) = before.same(&["keys"]) {
+        let store = &service.services.store;
+        return Ok((Arc::clone(&store.keys), Arc::clone(&store.legacy_keys)));
+    }
+    let (keyring, legacy_keys) = keyring(keys).await?;
+    if let Predecessor::Service(service, _) = before {
+        keyring.follow(&service.services.store.keys);
+        refuse_idle_service(&keyring, &service.services.store.keys).await?;
+    }
+    Ok((keyring, legacy_keys))
 }
 
 /// Builds the keys, and those of the older proxies from the same texts.
@@ -338,91 +364,5 @@ fn host_rules(listen: &Listen, endpoint: &Endpoint) -> HostRules {
         virtual_host_domains,
         names: listen.hosts.clone(),
         selection,
-    }
-}
-
-async fn authenticator(
-    authentication: Authentication,
-    credentials: &Credentials,
-) -> Result<Authenticator, StartError> {
-    let clients = match authentication {
-        Authentication::None => {
-            return Ok(Authenticator::Nobody);
-        }
-        Authentication::SigV4 { known } => match known {
-            KnownClients::List(clients) => clients.into_iter().map(listed_client).collect(),
-            KnownClients::BackendCredential => vec![own_credential(credentials).await?],
-        },
-    };
-    let clients = clients
-        .into_iter()
-        .map(|client| (client.access_key_id.clone(), Arc::new(client)))
-        .collect::<HashMap<_, _>>();
-    tracing::info!(
-        clients = clients.len(),
-        "client signatures are verified (AWS SigV4)"
-    );
-    Ok(Authenticator::SigV4 { clients })
-}
-
-/// Returns the rates of clients that have their own, by name.
-fn own_rates(authentication: &Authentication) -> HashMap<String, Bound> {
-    let listed = match authentication {
-        Authentication::SigV4 {
-            known: KnownClients::List(clients),
-        } => clients.as_slice(),
-        Authentication::SigV4 {
-            known: KnownClients::BackendCredential,
-        }
-        | Authentication::None => &[],
-    };
-    let own = |client: &resolved::Client| Some((client.name.clone(), client.requests_per_second?));
-    listed.iter().filter_map(own).collect()
-}
-
-fn listed_client(client: resolved::Client) -> Client {
-    Client {
-        name: client.name,
-        secret: SecretAccessKey::new(client.secret_access_key.expose().to_owned()),
-        access_key_id: client.access_key_id,
-        session_token: match client.session_token {
-            SessionToken::Absent => None,
-            SessionToken::Required(token) => Some(token),
-        },
-        signature_v2: client.signature_v2,
-        grants: client.grants,
-        signing_keys: SigningKeys::default(),
-    }
-}
-
-/// Makes the proxy's own credential its only client, so that an application keeps its keys.
-async fn own_credential(credentials: &Credentials) -> Result<Client, StartError> {
-    if !credentials.is_static() {
-        return Err(StartError::NoClients);
-    }
-    let own = credentials.current().await?;
-    Ok(Client {
-        name: own.access_key_id().to_owned(),
-        access_key_id: own.access_key_id().to_owned(),
-        secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
-        session_token: None,
-        signature_v2: Permission::Deny,
-        grants: vec![everything()],
-        signing_keys: SigningKeys::default(),
-    })
-}
-
-fn everything() -> Grant {
-    let operations = [
-        Access::Read,
-        Access::Write,
-        Access::Delete,
-        Access::List,
-        Access::Admin,
-    ];
-    Grant {
-        operations: operations.into_iter().collect(),
-        buckets: vec![Pattern::everything()],
-        prefixes: vec![Pattern::everything()],
     }
 }

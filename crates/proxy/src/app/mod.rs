@@ -5,6 +5,7 @@ mod assembly;
 mod backend_caches;
 mod backend_settings;
 pub mod check;
+mod clients;
 mod reload;
 mod running_service;
 

@@ -159,35 +159,15 @@ impl Reload {
         }
     }
 
+    /// Replaces the configuration if the sources give another that is valid. Returns the changes.
     async fn reload(&mut self, serving: &RunningService) -> Result<Changes, ReloadError> {
-        if let Some(path) = &self.read_once {
-            return Err(ReloadError::ReadOnce(path.clone()));
-        }
         let LoadedConfig {
             config,
             notices,
             snapshot,
             files,
-        } = match self.load_settled().await? {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                let text = problems.in_one_line();
-                // Watch the files that failed, so that the same failure is not logged again until
-                // one changes.
-                self.watcher = FileWatcher::new(problems.files);
-                return Err(ReloadError::Problems(text));
-            }
-        };
-        // Before the checks below: a refused state of the files is reported once, too.
-        self.watcher = FileWatcher::new(files.clone());
-        if let Some(path) = files.emptied_since(&self.files) {
-            return Err(ReloadError::Emptied(path.to_owned()));
-        }
-        let changes = Changes::between(&self.snapshot, &snapshot);
-        let fixed = changes.at_start_only();
-        if !fixed.is_empty() {
-            return Err(ReloadError::AtStartOnly(fixed.join(", ")));
-        }
+        } = self.load_valid().await?;
+        let changes = self.permitted_changes(&snapshot, &files)?;
         let (log, watch) = (config.log, config.watch);
         if changes.is_empty() {
             // The certificate's files may have new contents under unchanged settings.
@@ -195,6 +175,7 @@ impl Reload {
         } else {
             Box::pin(serving.replace(config, &changes)).await?;
         }
+        // Nothing fails from here on: the new configuration is the active one.
         self.log.set(log.level);
         self.watch = watch;
         // Notices that were logged before are not repeated.
@@ -208,6 +189,46 @@ impl Reload {
         self.snapshot = snapshot;
         self.files = files;
         Ok(changes)
+    }
+
+    /// Loads a valid configuration, and watches its files from now on, or those that failed.
+    async fn load_valid(&mut self) -> Result<LoadedConfig, ReloadError> {
+        if let Some(path) = &self.read_once {
+            return Err(ReloadError::ReadOnce(path.clone()));
+        }
+        match self.load_settled().await? {
+            Ok(loaded) => {
+                // Also if the configuration is refused later: a refused state of the files is
+                // reported once, too.
+                self.watcher = FileWatcher::new(loaded.files.clone());
+                Ok(loaded)
+            }
+            Err(problems) => {
+                let text = problems.in_one_line();
+                // Watch the files that failed, so that the same failure is not logged again until
+                // one changes.
+                self.watcher = FileWatcher::new(problems.files);
+                Err(ReloadError::Problems(text))
+            }
+        }
+    }
+
+    /// Returns the changes to the active configuration, if all of them may happen at run time.
+    fn permitted_changes(
+        &self,
+        snapshot: &Snapshot,
+        files: &Files,
+    ) -> Result<Changes, ReloadError> {
+        if let Some(path) = files.emptied_since(&self.files) {
+            return Err(ReloadError::Emptied(path.to_owned()));
+        }
+        let changes = Changes::between(&self.snapshot, snapshot);
+        let fixed = changes.at_start_only();
+        if fixed.is_empty() {
+            Ok(changes)
+        } else {
+            Err(ReloadError::AtStartOnly(fixed.join(", ")))
+        }
     }
 
     /// Reads all sources until the files among them have settled.

@@ -1,5 +1,7 @@
 //! The configured keys, by name and by label.
 
+mod builder;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -9,14 +11,14 @@ use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::legacy::LegacyTextKeks;
 
+use self::builder::KeyringBuilder;
 use super::active_kek::KekPurpose;
-use super::key_cache::KeyCache;
 use super::key_service::{KeyService, ServiceError};
 use super::remote_key::RemoteKey;
 use super::scope::StoredPlace;
 use super::sealing_key::SealingKey;
 use super::{KeyError, KeyringError};
-use crate::config::resolved::{ActiveKey, Keys};
+use crate::config::resolved::Keys;
 use crate::telemetry::metrics;
 
 /// The configured keys.
@@ -79,69 +81,11 @@ impl Keyring {
         keys: &Keys,
         services: Vec<Arc<dyn KeyService>>,
     ) -> Result<Self, KeyringError> {
-        let mut by_name = HashMap::new();
-        let mut sealing = HashMap::new();
-        let mut passphrases = Vec::new();
-        let mut add = |setting: &str, key: Key| {
-            let key = Arc::new(key);
-            let name = Arc::clone(&key.name);
-            if by_name
-                .insert(Arc::clone(&name), Arc::clone(&key))
-                .is_some()
-            {
-                let (setting, name) = (setting.to_owned(), name.to_string());
-                return Err(KeyringError::Twice { setting, name });
-            }
-            Ok(ChosenKey(key))
-        };
-        if let Some(text) = &keys.encrypt_key {
-            let key = add(
-                "keys.encrypt_key",
-                local("keys.encrypt_key", text.expose())?,
-            )?;
-            passphrases.push((key.shared_name(), LegacyTextKeks::new(text.expose())));
-            sealing.insert(key.name().to_owned(), key.clone());
-            sealing.insert("encrypt_key".to_owned(), key);
-        }
-        for labelled in &keys.labelled {
-            let setting = format!("keys.local, {}", labelled.label);
-            let text = labelled.key.expose();
-            let key = add(&setting, local(&setting, text)?)?;
-            passphrases.push((key.shared_name(), LegacyTextKeks::new(text)));
-            sealing.insert(key.name().to_owned(), key.clone());
-            sealing.insert(labelled.label.clone(), key);
-        }
-        let calls = keys.service_calls;
-        let opened = Arc::new(KeyCache::new(calls.cache_keks, calls.cache_time));
-        for service in services {
-            let key = Key {
-                name: service.name().into(),
-                holder: KeyHolder::Service(Box::new(RemoteKey::new(
-                    service,
-                    calls,
-                    Arc::clone(&opened),
-                ))),
-                origin: KeyOrigin::Service,
-            };
-            let key = add("key services", key)?;
-            sealing.insert(key.name().to_owned(), key);
-        }
-        // Not added to `sealing`: these keys only open.
-        for text in &keys.decrypt_keys {
-            let setting = "keys.decrypt_keys";
-            let key = add(setting, local(setting, text.expose())?)?;
-            passphrases.push((key.shared_name(), LegacyTextKeks::new(text.expose())));
-        }
-        let active = match &keys.active {
-            ActiveKey::EncryptKey => "encrypt_key",
-            ActiveKey::Named(name) => name,
-        };
-        Ok(Self {
-            active: choose(&sealing, "keys.active", active)?,
-            by_name,
-            passphrases,
-            sealing,
-        })
+        let mut builder = KeyringBuilder::default();
+        builder.add_local_keys(keys)?;
+        builder.add_services(services, keys.service_calls)?;
+        builder.add_decrypt_keys(keys)?;
+        builder.finish(&keys.active)
     }
 
     /// Takes over which services have answered. A service that is unavailable now, but worked under
@@ -353,24 +297,6 @@ impl KeyringError {
             known,
         }
     }
-}
-
-fn local(setting: &str, text: &str) -> Result<Key, KeyringError> {
-    let kek = Kek::from_configured(text).map_err(|error| KeyringError::Key {
-        setting: setting.to_owned(),
-        error,
-    })?;
-    Ok(Key {
-        name: kek.local_name().into(),
-        holder: KeyHolder::Local(Arc::new(kek)),
-        origin: if Kek::is_passphrase(text) {
-            KeyOrigin::Passphrase {
-                characters: text.chars().count(),
-            }
-        } else {
-            KeyOrigin::Generated
-        },
-    })
 }
 
 fn unwrap(place: StoredPlace<'_>, envelope: &Envelope, kek: &Kek) -> Result<Dek, KeyError> {

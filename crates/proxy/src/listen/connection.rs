@@ -32,82 +32,48 @@ pub(super) struct ClientConnection {
     pub(super) peer: SocketAddr,
     pub(super) scheme: Scheme,
     pub(super) activity: Activity,
-    /// `None` if the connection has no place.
+    /// Handle of the connection's slot; `None` on overflow connections.
     pub(super) handle: Option<ConnectionHandle>,
+}
+
+/// State of the server that its connections work with.
+pub(super) struct ConnectionContext<S> {
+    /// Limits that applied when the connection was accepted.
+    pub(super) limits: ConnectionLimits,
+    pub(super) current: CurrentGeneration<S>,
+    pub(super) draining: Arc<DrainState>,
+    /// Becomes `true` when idle connections have to end.
+    pub(super) closing: watch::Receiver<bool>,
 }
 
 /// Serves the requests of one connection until it ends.
 pub(super) async fn serve_connection<S, IO>(
     stream: IO,
     client: ClientConnection,
-    limits: ConnectionLimits,
-    current: CurrentGeneration<S>,
-    draining: Arc<DrainState>,
-    closing: watch::Receiver<bool>,
+    context: ConnectionContext<S>,
 ) where
     S: Serve,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let ClientConnection {
-        peer,
-        scheme,
-        activity,
-        handle,
-    } = client;
-    let place = match handle {
-        Some(_) => ConnectionClass::Regular,
-        None => ConnectionClass::Overflow,
-    };
+    let ConnectionContext {
+        limits,
+        current,
+        draining,
+        closing,
+    } = context;
+    let peer = client.peer;
+    let is_plain = client.scheme == Scheme::HTTP;
     let first_byte = FirstByte::default();
-    let is_plain = scheme == Scheme::HTTP;
+    let activity = client.activity.clone();
     let stream = TimedSocket::new(stream, activity.clone(), first_byte.clone(), &limits);
-    let leaving = activity
-        .clone()
-        .idle_while_closing(closing, limits.drain_delay);
-    let respond = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(scheme.clone());
-        request.extensions_mut().insert(place);
-        if let Some(handle) = &handle {
-            request.extensions_mut().insert(handle.clone());
-        }
-        let generation = Arc::clone(&current.borrow());
-        let (service, panics) = (
-            Arc::clone(&generation.service),
-            Arc::clone(&generation.panics),
-        );
-        let draining = Arc::clone(&draining);
-        let serving = activity.begin();
-        let activity = activity.clone();
-        // On the heap, and only now: the HTTP library reserves room for the future in every
-        // connection, idle ones included.
-        let answer = Box::pin(service.serve(request, peer));
-        async move {
-            let (mut response, panicked) = match panics.guard(answer).await {
-                Ok(response) => (response, false),
-                Err(Panicked) => (internal_error(), true),
-            };
-            if draining.has_begun()
-                || place == ConnectionClass::Overflow
-                || activity.is_closing()
-                || panicked
-            {
-                let close = http::HeaderValue::from_static("close");
-                response
-                    .headers_mut()
-                    .insert(http::header::CONNECTION, close);
-            }
-            Ok::<_, Infallible>(served(response, serving, panics))
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle_timeout)
-        .max_header_size(limits.header_bytes)
-        .max_headers(HEADERS)
-        .max_buf_size(limits.header_bytes.max(READ_AHEAD_BYTES))
-        // A client that closes its side has left, and its request with it.
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), respond);
+    let leaving = activity.idle_while_closing(closing, limits.drain_delay);
+    let handler = RequestHandler {
+        client,
+        current,
+        draining,
+    };
+    let respond = service_fn(move |request| handler.respond(request));
+    let connection = http1_settings(&limits).serve_connection(TokioIo::new(stream), respond);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         // The connection first: received bytes are processed before anything is closed.
@@ -123,6 +89,79 @@ pub(super) async fn serve_connection<S, IO>(
         if is_plain && error.is_parse() {
             first_byte.warn_if_tls(peer);
         }
+    }
+}
+
+/// Returns the HTTP library's settings for a connection with these limits.
+fn http1_settings(limits: &ConnectionLimits) -> http1::Builder {
+    let mut settings = http1::Builder::new();
+    settings
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_timeout)
+        .max_header_size(limits.header_bytes)
+        .max_headers(HEADERS)
+        .max_buf_size(limits.header_bytes.max(READ_AHEAD_BYTES))
+        // A client that closes its side has left, and its request with it.
+        .half_close(false);
+    settings
+}
+
+/// Passes the requests of one connection to the service that is current when they arrive.
+struct RequestHandler<S> {
+    client: ClientConnection,
+    current: CurrentGeneration<S>,
+    draining: Arc<DrainState>,
+}
+
+impl<S: Serve> RequestHandler<S> {
+    /// Returns the response to a request, with `Connection: close` if no other may follow.
+    fn respond(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<TrackedBody<ResponseBody>>, Infallible>> + use<S>
+    {
+        let class = self.add_extensions(&mut request);
+        let generation = Arc::clone(&self.current.borrow());
+        let (service, panics) = (
+            Arc::clone(&generation.service),
+            Arc::clone(&generation.panics),
+        );
+        let draining = Arc::clone(&self.draining);
+        let activity = self.client.activity.clone();
+        let serving = activity.begin();
+        // On the heap, and only now: the HTTP library reserves room for the future in every
+        // connection, idle ones included.
+        let response = Box::pin(service.serve(request, self.client.peer));
+        async move {
+            let (mut response, panicked) = match panics.guard(response).await {
+                Ok(response) => (response, false),
+                Err(Panicked) => (internal_error(), true),
+            };
+            if draining.has_begun()
+                || class == ConnectionClass::Overflow
+                || activity.is_closing()
+                || panicked
+            {
+                let close = http::HeaderValue::from_static("close");
+                response
+                    .headers_mut()
+                    .insert(http::header::CONNECTION, close);
+            }
+            Ok(served(response, serving, panics))
+        }
+    }
+
+    /// Tells the service about the connection of a request. Returns the connection's class.
+    fn add_extensions(&self, request: &mut Request<Incoming>) -> ConnectionClass {
+        let handle = self.client.handle.as_ref();
+        let class = ConnectionClass::from_slot(handle);
+        let extensions = request.extensions_mut();
+        extensions.insert(self.client.scheme.clone());
+        extensions.insert(class);
+        if let Some(handle) = handle {
+            extensions.insert(handle.clone());
+        }
+        class
     }
 }
 

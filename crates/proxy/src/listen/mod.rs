@@ -11,6 +11,7 @@
 //! wait with them: they are accepted as [`overflow_connections`]. There health checks are answered,
 //! and all other requests get `SlowDown`.
 
+mod accepted_connection;
 pub(crate) mod certificate;
 mod connection;
 mod connection_activity;
@@ -25,7 +26,6 @@ mod timeouts;
 pub(crate) mod tls;
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,7 +33,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,15 +40,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use self::connection::{ClientConnection, serve_connection};
+use self::accepted_connection::AcceptedConnection;
+use self::connection::ConnectionContext;
 use self::connection_activity::Activity;
 use self::connection_limits::{ConnectionSlot, ConnectionSlots};
 use self::overflow_connections::{ConnectionClass, OverflowConnections};
-use crate::body::buffers::STREAM_BYTES;
 use crate::body::client_pace::PaceLimits;
 use crate::body::outbound::ResponseBody;
 use crate::panics::PanicWatch;
-use crate::telemetry::metrics;
 use crate::trusted_proxies::TrustedProxies;
 
 /// Number of connections that may wait in the kernel to be accepted.
@@ -229,6 +227,7 @@ impl<S: Serve> Server<S> {
         }
     }
 
+    /// Spawns the task that serves an accepted connection.
     fn take(
         &self,
         stream: TcpStream,
@@ -239,103 +238,29 @@ impl<S: Serve> Server<S> {
         let activity = Activity::new(peer.ip());
         let slot = self.slots.take(peer.ip(), &activity);
         let id = slot.as_ref().map(ConnectionSlot::id);
-        let serving = self.connection(stream, peer, (activity, slot), closing.clone());
-        let task = connections.tasks.spawn(serving);
-        match id {
-            Some(id) => ConnectionSlot::served_by(&self.slots, id, task),
-            None => connections.overflow.join(task),
-        }
-    }
-
-    fn connection(
-        &self,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        (activity, slot): (Activity, Option<ConnectionSlot>),
-        closing: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + use<S> {
-        let place = match &slot {
-            Some(_) => ConnectionClass::Regular,
-            None => ConnectionClass::Overflow,
-        };
         if slot.is_some() {
             activity.set_slots(&self.slots);
         }
-        let tls = self.tls.clone();
-        let current = self.current.clone();
-        let generation = Arc::clone(&current.borrow());
-        let (limits, trusted) = (
-            place.limits(&generation.limits),
-            Arc::clone(&generation.trusted),
-        );
-        let draining = Arc::clone(&self.draining);
-        async move {
-            let _open = metrics::connection_opened();
-            // A connection that waits for a place: slow clients in the places have to give way.
-            let _wanted = match place {
-                ConnectionClass::Regular => None,
-                ConnectionClass::Overflow => Some(limits.patience.pressure.want(STREAM_BYTES)),
-            };
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "could not set TCP_NODELAY");
-            }
-            let mut peer = peer;
-            // Only a trusted peer may send the PROXY header; for any other it would be part of the
-            // request.
-            if trusted.trusts(peer.ip().to_canonical()) {
-                activity.is_trusted();
-                let told = proxy_protocol::read(&mut stream);
-                match tokio::time::timeout(limits.header_timeout, told).await {
-                    Ok(Ok(Some(client))) => {
-                        peer.set_ip(client);
-                        activity.is_from(client);
-                    }
-                    Ok(Ok(None)) => {}
-                    Ok(Err(error)) => {
-                        tracing::debug!(%peer, %error, "no valid PROXY header");
-                        return;
-                    }
-                    Err(_) => return,
-                }
-            }
-            let handle = slot.as_ref().map(ConnectionSlot::handle);
-            match tls {
-                None => {
-                    let client = ClientConnection {
-                        peer,
-                        scheme: Scheme::HTTP,
-                        activity,
-                        handle,
-                    };
-                    serve_connection(stream, client, limits, current, draining, closing).await;
-                }
-                Some(acceptor) => {
-                    let handshake = async {
-                        if protocol_mismatch::refuse_plain_http(&mut stream, peer).await? {
-                            return Ok(None);
-                        }
-                        let stream = acceptor.accept(stream).await?;
-                        io::Result::Ok(Some(stream))
-                    };
-                    match tokio::time::timeout(limits.header_timeout, handshake).await {
-                        Ok(Ok(None)) => {}
-                        Ok(Ok(Some(stream))) => {
-                            let client = ClientConnection {
-                                peer,
-                                scheme: Scheme::HTTPS,
-                                activity,
-                                handle,
-                            };
-                            serve_connection(stream, client, limits, current, draining, closing)
-                                .await;
-                        }
-                        Ok(Err(error)) => {
-                            tracing::debug!(%peer, %error, "TLS handshake failed");
-                        }
-                        Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
-                    }
-                }
-            }
+        let generation = Arc::clone(&self.current.borrow());
+        let class = ConnectionClass::from_slot(slot.as_ref());
+        let accepted = AcceptedConnection {
+            stream,
+            peer,
+            activity,
+            slot,
+            tls: self.tls.clone(),
+            trusted: Arc::clone(&generation.trusted),
+            context: ConnectionContext {
+                limits: class.limits(&generation.limits),
+                current: self.current.clone(),
+                draining: Arc::clone(&self.draining),
+                closing: closing.clone(),
+            },
+        };
+        let task = connections.tasks.spawn(accepted.serve());
+        match id {
+            Some(id) => ConnectionSlot::served_by(&self.slots, id, task),
+            None => connections.overflow.join(task),
         }
     }
 }

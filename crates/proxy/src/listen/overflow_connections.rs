@@ -28,6 +28,14 @@ pub(crate) enum ConnectionClass {
 }
 
 impl ConnectionClass {
+    /// Returns the class of a connection with this slot, or of one without.
+    pub(super) fn from_slot<T>(slot: Option<&T>) -> Self {
+        match slot {
+            Some(_) => Self::Regular,
+            None => Self::Overflow,
+        }
+    }
+
     pub(super) fn limits(self, limits: &ConnectionLimits) -> ConnectionLimits {
         let mut limits = limits.clone();
         match self {

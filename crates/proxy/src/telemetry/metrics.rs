@@ -28,7 +28,7 @@ use self::declared::{
     BODY_MEMORY_LIMIT, BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS,
     CONFIG_SUCCESSFUL, CONNECTIONS, EVICTED, KEY_CACHE_HITS, KEY_CACHE_MISSES,
     KEY_SERVICE_BREAKERS, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD,
-    LEGACY_READS, OPEN_FAILURES, PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS,
+    LEGACY_READS, Metric, OPEN_FAILURES, PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS,
     REQUESTS, REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 use crate::version;
@@ -268,38 +268,39 @@ fn begin() {
     ] {
         counter!(metric.name).increment(0);
     }
-    for (metric, label, values) in [
-        (
-            SEAL_FAILURES,
-            "kind",
-            all(SealFailure::ALL, SealFailure::as_str),
-        ),
-        (
-            OPEN_FAILURES,
-            "kind",
-            all(OpenFailure::ALL, OpenFailure::as_str),
-        ),
-        (
-            LEGACY_READS,
-            "format",
-            all(LegacyFormat::ALL, LegacyFormat::as_str),
-        ),
-        (
-            BACKEND_RETRIES,
-            "reason",
-            all(RetryReason::ALL, RetryReason::as_str),
-        ),
-        (
-            CONFIG_RELOADS,
-            "result",
-            all(ReloadResult::ALL, ReloadResult::as_str),
-        ),
-        (EVICTED, "reason", all(Eviction::ALL, Eviction::as_str)),
-        (THROTTLED, "limit", all(Limit::ALL, Limit::as_str)),
-    ] {
-        for value in values {
-            counter!(metric.name, label => value).increment(0);
-        }
+    begin_labelled(SEAL_FAILURES, "kind", SealFailure::ALL, SealFailure::as_str);
+    begin_labelled(OPEN_FAILURES, "kind", OpenFailure::ALL, OpenFailure::as_str);
+    begin_labelled(
+        LEGACY_READS,
+        "format",
+        LegacyFormat::ALL,
+        LegacyFormat::as_str,
+    );
+    begin_labelled(
+        BACKEND_RETRIES,
+        "reason",
+        RetryReason::ALL,
+        RetryReason::as_str,
+    );
+    begin_labelled(
+        CONFIG_RELOADS,
+        "result",
+        ReloadResult::ALL,
+        ReloadResult::as_str,
+    );
+    begin_labelled(EVICTED, "reason", Eviction::ALL, Eviction::as_str);
+    begin_labelled(THROTTLED, "limit", Limit::ALL, Limit::as_str);
+}
+
+/// Creates a counter's series of each value of a label.
+fn begin_labelled<T: Copy>(
+    metric: &Metric,
+    label: &'static str,
+    values: &[T],
+    text: fn(T) -> &'static str,
+) {
+    for value in all(values, text) {
+        counter!(metric.name, label => value).increment(0);
     }
 }
 

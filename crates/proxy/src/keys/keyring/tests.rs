@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::super::key_service::NewKek;
 use super::super::scope::{RuleName, Scope};
 use super::*;
-use crate::config::resolved::{KeyBinding, Permission, SecretText, ServiceCalls};
+use crate::config::resolved::{ActiveKey, KeyBinding, Permission, SecretText, ServiceCalls};
 use crate::telemetry::metrics::ServiceKind;
 
 /// Fake service without encryption: the ciphertext is a number, under which the KEK is stored.
