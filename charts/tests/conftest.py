@@ -4,7 +4,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update", action="store_true", help="write snapshots and generated files anew")
+    parser.addoption("--update", action="store_true", help="rewrite snapshots and generated files")
 
 
 @pytest.fixture

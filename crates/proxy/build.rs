@@ -2,7 +2,7 @@
 //!
 //! `S3PROXY_COMMIT` and `S3PROXY_COMMIT_DATE` say it where the sources are built without their
 //! repository, as images are. Otherwise git is asked, for release builds alone: a build for development
-//! would be compiled anew after each commit. The day is the commit's and not the build's, so that the
+//! would be compiled again after each commit. The day is the commit's and not the build's, so that the
 //! same commit gives the same program.
 
 use std::env;

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(look("two"), FileChange::Same);
         assert_eq!(look("one"), FileChange::Moving);
         assert_eq!(look("two"), FileChange::Same);
-        assert_eq!(look("one"), FileChange::Moving, "begun anew");
+        assert_eq!(look("one"), FileChange::Moving, "begun again");
     }
 
     #[test]

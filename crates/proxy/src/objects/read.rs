@@ -7,8 +7,8 @@
 //! multipart body, or the tag of a legacy object.
 //!
 //! Policies for objects that are not sealed are enforced here, so no reader can omit them. Grants
-//! are checked by the plan, conditions by the backend (see [`Source::headers`]), and the response
-//! headers are made elsewhere.
+//! were checked before, by `authorization`; the backend checks conditions (see
+//! [`Source::headers`]), and handlers make the response headers.
 
 mod legacy;
 mod pinned;

@@ -120,8 +120,8 @@ pub(crate) fn hindrance(headers: &HeaderMap) -> Option<String> {
     let missing = headers::text(headers, MISSING_METADATA)?;
     (missing != "0").then(|| {
         format!(
-            "{missing} of its metadata cannot be read over HTTP and would be lost; write them \
-             anew, or the object"
+            "{missing} of its metadata values cannot be read over HTTP and would be lost; set them \
+             again, or write the object again"
         )
     })
 }

@@ -1,4 +1,4 @@
-//! Which handler carries out a plan.
+//! The handler of each request.
 
 use http::Response;
 

@@ -98,7 +98,7 @@ async fn ipv6_endpoints_are_reached_and_named_in_brackets() {
 async fn an_endpoint_without_a_listener_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // The system seldom hands out a port again so soon.
+    // The system rarely hands out a port again so soon.
     drop(listener);
     let backend = backend_at(address).await;
     let error = backend.send(get("k")).await.err().unwrap();

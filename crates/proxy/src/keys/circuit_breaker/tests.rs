@@ -64,7 +64,7 @@ async fn one_probe_at_a_time_passes_and_pauses_grow_to_their_bound() {
     tokio::time::advance(LONGEST_PAUSE).await;
     succeed(&breaker);
     fail(&breaker, CallOutcome::Failed);
-    assert!(breaker.admit().is_ok(), "a success begins anew");
+    assert!(breaker.admit().is_ok(), "a success resets the count");
 }
 
 #[tokio::test(start_paused = true)]
