@@ -93,6 +93,10 @@ pub const OBJECT_ATTRIBUTES: HeaderName = HeaderName::from_static("x-amz-object-
 pub const MAX_PARTS: HeaderName = HeaderName::from_static("x-amz-max-parts");
 /// Part number after which a response of GetObjectAttributes starts.
 pub const PART_NUMBER_MARKER: HeaderName = HeaderName::from_static("x-amz-part-number-marker");
+/// Length of the object in bytes, as a CompleteMultipartUpload states it.
+pub const MP_OBJECT_SIZE: HeaderName = HeaderName::from_static("x-amz-mp-object-size");
+/// Storage class of an object.
+pub const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
 /// Number of parts that an object has.
 pub const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
 

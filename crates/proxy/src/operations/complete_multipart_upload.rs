@@ -18,7 +18,7 @@ use s3proxy_envelope::layout::PADDED_FROM;
 use s3proxy_protocol::address::AddressingStyle;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag::ETag;
-use s3proxy_protocol::headers;
+use s3proxy_protocol::headers::{self, MP_OBJECT_SIZE};
 use s3proxy_protocol::ids::UploadId;
 use s3proxy_protocol::xml::complete::{
     CompleteAnswer, CompleteRequest, CompleteResult, complete_document, complete_request,
@@ -248,7 +248,7 @@ async fn read_result(backed: BackendResponse) -> Outcome<(HeaderMap, Option<ETag
 
 /// Plaintext length in bytes that the client states, if any.
 pub(crate) fn stated_size(headers: &HeaderMap) -> Result<Option<u64>, S3Error> {
-    let Some(value) = headers.get("x-amz-mp-object-size") else {
+    let Some(value) = headers.get(MP_OBJECT_SIZE) else {
         return Ok(None);
     };
     let size = headers::value_text(value).and_then(|text| text.trim().parse().ok());

@@ -12,7 +12,9 @@ use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag::ETag;
 use s3proxy_protocol::header_rules;
-use s3proxy_protocol::headers::{self, MAX_PARTS, OBJECT_ATTRIBUTES, PART_NUMBER_MARKER};
+use s3proxy_protocol::headers::{
+    self, MAX_PARTS, OBJECT_ATTRIBUTES, PART_NUMBER_MARKER, STORAGE_CLASS,
+};
 use s3proxy_protocol::ids::VersionId;
 use s3proxy_protocol::xml::attributes::{
     AttributesAnswer, ObjectAttribute, ObjectAttributes, ObjectPart, ObjectParts, ObjectPartsPage,
@@ -139,7 +141,7 @@ fn render(
 ) -> String {
     let headers = plaintext_headers::sealed_headers(&job.call, &found.headers);
     let etag = ETag::from_headers(&headers);
-    let storage_class = headers::text(&headers, "x-amz-storage-class");
+    let storage_class = headers::text(&headers, STORAGE_CLASS);
     let answer = AttributesAnswer {
         etag: etag.as_ref().map(ETag::as_str),
         checksum: checksum.map(|(algorithm, value, _)| (*algorithm, value)),
