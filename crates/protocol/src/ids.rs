@@ -38,14 +38,6 @@ impl VersionId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Whether this is the version that was written while its bucket was unversioned, or whose
-    /// bucket's versioning was suspended (S3 User Guide, "Working with objects in a
-    /// versioning-suspended bucket").
-    #[must_use]
-    pub fn is_null(&self) -> bool {
-        self.0 == "null"
-    }
 }
 
 impl UploadId {
@@ -103,11 +95,5 @@ mod tests {
         let refused = VersionId::parse("").unwrap_err();
         assert_eq!(refused.code, ErrorCode::InvalidArgument);
         assert_eq!(UploadId::new(" u").unwrap().as_str(), " u");
-    }
-
-    #[test]
-    fn the_null_version_has_its_name_in_lower_case() {
-        assert!(VersionId::parse("null").unwrap().is_null());
-        assert!(!VersionId::parse("Null").unwrap().is_null());
     }
 }

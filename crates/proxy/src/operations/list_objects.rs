@@ -28,13 +28,13 @@ const METADATA: &str = "metadata";
 /// Serves the three listings.
 pub(crate) async fn list_objects(
     job: &Job<'_>,
-    list: &ListObjects,
+    requested: &ListObjects,
 ) -> Outcome<Response<ResponseBody>> {
     let _share = job.call.share(listing_page::SHARE_BYTES).await?;
-    let paging = list.paging;
+    let paging = requested.paging;
     let state_prefix = &job.call.store.policy.state_prefix;
     let mut query = job.query_for_backend();
-    if !lists_metadata(job, list).await {
+    if !lists_metadata(job, requested).await {
         query.retain(|(name, _)| name != METADATA);
     }
     let last_hidden = |text: &[u8]| -> Outcome<Option<String>> {
@@ -44,7 +44,7 @@ pub(crate) async fn list_objects(
         ))
     };
     let (response, mut edits) =
-        Page::ask_past_hidden(job, (paging, &list.start), query, last_hidden).await?;
+        Page::ask_past_hidden(job, (paging, &requested.start), query, last_hidden).await?;
     let page = parse(&response.text)?;
     let described = describe(job, &page).await;
     let mut entries = described.iter();
@@ -65,8 +65,8 @@ pub(crate) async fn list_objects(
 
 /// Whether the page is to have the objects' metadata and tags: an extension that the family's own
 /// clients ask every server for, and that other servers ignore or refuse.
-async fn lists_metadata(job: &Job<'_>, list: &ListObjects) -> bool {
-    list.metadata
+async fn lists_metadata(job: &Job<'_>, requested: &ListObjects) -> bool {
+    requested.metadata
         && job.call.service().is_none()
         && job.call.store.backend.family().await == Family::Minio
 }
