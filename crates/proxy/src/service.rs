@@ -28,7 +28,6 @@ use crate::listen::Serve;
 use crate::listen::connection_limits::ConnectionHandle;
 use crate::listen::overflow_connections::ConnectionClass;
 use crate::missing_features;
-use crate::objects::Store;
 use crate::operations::cors_rules::{Lookup, PageRequest};
 use crate::operations::request_body::BodySlot;
 use crate::operations::{self, OwnedJob, Services};
@@ -316,7 +315,7 @@ impl Service {
             record.refused(&refusal);
             return Err(Failure::Refused(error));
         }
-        record.seals_under(sealing_key(&request, &self.services.store));
+        record.seals_under(sealing_key(&request, &self.services));
         record.trail.admit();
         let request = Arc::new(request.parse()?);
         let services = Arc::clone(&self.services);
@@ -362,13 +361,13 @@ fn facts<'a>(request: &'a Authenticated<UnparsedRequest>, policy: &'a Policy) ->
 
 /// Returns the key that a request seals under. Parts of an upload are sealed under the key of its
 /// beginning, which is in its state.
-fn sealing_key<'a, P>(request: &Authenticated<P>, store: &'a Store) -> Option<&'a str> {
+fn sealing_key<'a, P>(request: &Authenticated<P>, services: &'a Services) -> Option<&'a str> {
     let makes_object = matches!(
         request.operation.kind(),
         Kind::PutObject | Kind::CopyObject | Kind::PostObject | Kind::CreateMultipartUpload
     );
     let (bucket, object_key) = (request.bucket()?, request.object_key()?);
-    makes_object.then(|| store.rules.storing(bucket, object_key).key.name())
+    makes_object.then(|| services.store.rules.storing(bucket, object_key).key.name())
 }
 
 fn verbosity(method: &Method) -> Verbosity {

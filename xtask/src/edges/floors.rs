@@ -130,7 +130,6 @@ const FLOORS: Floors = &[
             "health",
             "missing_features",
             "listen",
-            "objects",
             "operations",
             "panics",
             "record",
