@@ -84,7 +84,7 @@ class EmbeddedStore:
         self._process.stop()
 
     def _url(self) -> re.Match | None:
-        return re.search(r"store itself answers on (http://[0-9.:]+)", self._process.log_text())
+        return re.search(r"store itself listens on (http://[0-9.:]+)", self._process.log_text())
 
 
 class Moto:

@@ -22,7 +22,8 @@ from processes import clean_environment, run
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 SPY = next(Path("/usr/lib").glob("*-linux-gnu/pkcs11-spy.so"), Path("pkcs11-spy.so"))
-PIN = "5678"
+# Not hexadecimal, so that no id in a log contains it by chance.
+PIN = "suite-pin"
 _SECURITY_OFFICER = "1234"
 _ASSOCIATED_DATA = b"s3proxy/v1/kek"
 

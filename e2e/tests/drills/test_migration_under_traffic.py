@@ -33,24 +33,19 @@ OBJECTS_OF_EACH = 5
 WRITERS, READERS = 2, 3
 
 
-@pytest.fixture(scope="module", params=["one version", "versions"])
-def bucket_of_old(request, deployments):
-    """A proxy, and a bucket with or without versions."""
+@pytest.fixture(scope="module")
+def bucket_of_old(deployments):
+    """A proxy, and a bucket without versions. SeaweedFS does not suit the drill with versions, since
+    its conditions are not atomic there, and `migrate` refuses."""
     environment = {
         "S3PROXY_ENCRYPT_KEY": new_key(),
         "S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE,
         "S3PROXY_DECRYPTION_FALLBACK": "1",
     }
-    name = f"drill-{request.param.replace(' ', '-')}"
     deployment = deployments.proxy(
-        deployments.server("seaweedfs"), name, environment=environment
+        deployments.server("seaweedfs"), "drill-migration", environment=environment
     )
-    bucket = make_bucket(deployment)
-    if request.param == "versions":
-        boto3_client(deployment.backend.target).put_bucket_versioning(
-            Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
-        )
-    return deployment, bucket
+    return deployment, make_bucket(deployment)
 
 
 class Traffic:

@@ -17,6 +17,10 @@ pub(crate) enum Family {
     /// text, so an ETag in quotes never matches.
     Ceph,
     Minio,
+    /// SeaweedFS. At least up to version 4.48, in buckets with versions, it checks the condition of
+    /// a PUT and writes in two steps: of two writes at the same time, the conditional one can win
+    /// although its condition no longer holds.
+    SeaweedFs,
     Other,
 }
 
@@ -30,6 +34,7 @@ impl KnownFamily {
             1 => Some(Family::Other),
             2 => Some(Family::Ceph),
             3 => Some(Family::Minio),
+            4 => Some(Family::SeaweedFs),
             _ => None,
         }
     }
@@ -39,6 +44,7 @@ impl KnownFamily {
         match recognised(headers) {
             Some(Family::Ceph) => self.0.store(2, Ordering::Relaxed),
             Some(Family::Minio) => self.0.store(3, Ordering::Relaxed),
+            Some(Family::SeaweedFs) => self.0.store(4, Ordering::Relaxed),
             // Never overwrites a known family: see the module documentation.
             Some(Family::Other) | None => {
                 self.0.fetch_max(1, Ordering::Relaxed);
@@ -51,6 +57,8 @@ fn recognised(response: &HeaderMap) -> Option<Family> {
     let server = headers::text(response, SERVER).unwrap_or_default();
     if server.starts_with("MinIO") {
         Some(Family::Minio)
+    } else if server.starts_with("SeaweedFS") {
+        Some(Family::SeaweedFs)
     } else if server.starts_with("Ceph")
         || headers::text(response, headers::REQUEST_ID).is_some_and(is_of_ceph)
     {
@@ -123,6 +131,7 @@ mod tests {
                 "MinIO/RELEASE.2024-01-01T00-00-00Z",
                 Family::Minio,
             ),
+            ("server", "SeaweedFS 8000GB 4.48", Family::SeaweedFs),
             ("server", "Ceph Object Gateway (squid)", Family::Ceph),
             (
                 "x-amz-request-id",

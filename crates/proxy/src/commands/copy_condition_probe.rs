@@ -12,7 +12,7 @@ use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 
 use super::report::explained;
-use super::write_condition_probe::unsafe_writes;
+use super::write_condition_probe::{RACY, is_racy, unsafe_writes};
 use super::write_options::Writers;
 use crate::app::StartError;
 use crate::backend::RequestBody;
@@ -51,8 +51,12 @@ pub(super) async fn honoured(
             Writers::Stopped => Conditions::Source,
             Writers::Possible => {
                 let bucket = Bucket::new(&parts.backend, name, None);
-                let probed = conditions(&bucket, &parts.policy.state_prefix).await;
-                sufficient(probed).map_err(|reason| unsafe_writes(name, &reason))?
+                let probed = match conditions(&bucket, &parts.policy.state_prefix).await {
+                    Ok((_, seen)) if is_racy(parts, &seen).await => Err(RACY.to_owned()),
+                    Ok((conditions, _)) => sufficient(Ok(conditions)),
+                    Err(failure) => sufficient(Err(failure)),
+                };
+                probed.map_err(|reason| unsafe_writes(name, &reason))?
             }
         };
         honoured.insert(name.to_owned(), conditions);
@@ -77,8 +81,12 @@ fn sufficient(probed: Outcome<Option<Conditions>>) -> Result<Conditions, String>
     }
 }
 
-/// Probes the conditions; `None` if the condition on the source is ignored.
-async fn conditions(bucket: &Bucket, state_prefix: &str) -> Outcome<Option<Conditions>> {
+/// Probes the conditions; `None` if the condition on the source is ignored. Also returns the
+/// headers of the probe object.
+async fn conditions(
+    bucket: &Bucket,
+    state_prefix: &str,
+) -> Outcome<(Option<Conditions>, HeaderMap)> {
     let key = format!("{state_prefix}probe/{}", RequestId::generate());
     let found = ask(bucket, &key).await;
     let removed = remove(bucket, &key).await;
@@ -88,24 +96,32 @@ async fn conditions(bucket: &Bucket, state_prefix: &str) -> Outcome<Option<Condi
     Ok(found)
 }
 
-async fn ask(bucket: &Bucket, key: &str) -> Outcome<Option<Conditions>> {
+async fn ask(bucket: &Bucket, key: &str) -> Outcome<(Option<Conditions>, HeaderMap)> {
     let mut request = bucket.request(Method::PUT, Some(key));
     request.body = RequestBody::Held(Bytes::from_static(b"Whether conditions on copies count."));
     bucket.send(request).await?;
     let seen = bucket.send(bucket.request(Method::HEAD, Some(key))).await?;
     let etag = seen.headers.get(header::ETAG).cloned();
     let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
+    Ok((honoured_by_copies(bucket, key, &etag).await?, seen.headers))
+}
+
+async fn honoured_by_copies(
+    bucket: &Bucket,
+    key: &str,
+    etag: &HeaderValue,
+) -> Outcome<Option<Conditions>> {
     // A wrong ETag of the source must prevent the copy.
     match copy(bucket, key, &OTHER_ETAG, None).await? {
         CopyOutcome::Copied | CopyOutcome::NotImplemented => return Ok(None),
         CopyOutcome::ConditionFailed => {}
     }
     // So must a wrong ETag of the target.
-    match copy(bucket, key, &etag, Some(&OTHER_ETAG)).await? {
+    match copy(bucket, key, etag, Some(&OTHER_ETAG)).await? {
         CopyOutcome::Copied | CopyOutcome::NotImplemented => return Ok(Some(Conditions::Source)),
         CopyOutcome::ConditionFailed => {}
     }
-    Ok(match copy(bucket, key, &etag, Some(&etag)).await? {
+    Ok(match copy(bucket, key, etag, Some(etag)).await? {
         CopyOutcome::Copied => Some(Conditions::SourceAndTarget),
         // A condition that always fails is useless.
         CopyOutcome::ConditionFailed | CopyOutcome::NotImplemented => Some(Conditions::Source),

@@ -7,15 +7,16 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::copy_condition_probe::remove;
 use super::report::{explained, shown};
 use super::write_options::Writers;
 use crate::app::StartError;
-use crate::backend::RequestBody;
+use crate::backend::{Family, RequestBody};
 use crate::failure::{Failure, Outcome};
 use crate::objects;
+use crate::objects::versions::{self, NULL_VERSION};
 use crate::record::RequestId;
 use crate::upload_state::bucket::Bucket;
 
@@ -37,8 +38,9 @@ pub(super) async fn conditions_must_count(
     for name in buckets {
         let bucket = Bucket::new(&parts.backend, name, None);
         let reason = match probe(&bucket, &parts.policy.state_prefix).await {
-            Ok(true) => continue,
-            Ok(false) => "the backend ignores conditions on writes".to_owned(),
+            Ok(Some(seen)) if is_racy(parts, &seen).await => RACY.to_owned(),
+            Ok(Some(_)) => continue,
+            Ok(None) => "the backend ignores conditions on writes".to_owned(),
             Err(failure) => format!(
                 "cannot find out whether the backend honours conditions on writes: {}",
                 explained(&failure)
@@ -47,6 +49,18 @@ pub(super) async fn conditions_must_count(
         return Err(unsafe_writes(name, &reason));
     }
     Ok(())
+}
+
+/// Reason to refuse a bucket that [`is_racy`].
+pub(super) const RACY: &str =
+    "SeaweedFS checks a condition and writes in two steps if the bucket has versions";
+
+/// Whether a client's write can be overwritten although the backend honours conditions. `seen` are
+/// the headers of the probe object. No probe shows this race reliably, so it is known by the
+/// server's family.
+pub(super) async fn is_racy(parts: &objects::Store, seen: &HeaderMap) -> bool {
+    let has_versions = versions::version(seen).is_some_and(|version| version != NULL_VERSION);
+    has_versions && parts.backend.family().await == Family::SeaweedFs
 }
 
 /// Returns the refusal to write to a bucket whose backend does not honour the conditions.
@@ -58,7 +72,8 @@ pub(super) fn unsafe_writes(bucket: &str, reason: &str) -> StartError {
     ))
 }
 
-async fn probe(bucket: &Bucket, state_prefix: &str) -> Outcome<bool> {
+/// Returns the headers of the probe object; `None` if the backend ignores conditions.
+async fn probe(bucket: &Bucket, state_prefix: &str) -> Outcome<Option<HeaderMap>> {
     let key = format!("{state_prefix}probe/{}", RequestId::generate());
     let found = ask(bucket, &key).await;
     // The probe object is removed first, also if the probe failed.
@@ -68,7 +83,7 @@ async fn probe(bucket: &Bucket, state_prefix: &str) -> Outcome<bool> {
     Ok(found)
 }
 
-async fn ask(bucket: &Bucket, key: &str) -> Outcome<bool> {
+async fn ask(bucket: &Bucket, key: &str) -> Outcome<Option<HeaderMap>> {
     put(bucket, key, None).await?;
     let seen = bucket.send(bucket.request(Method::HEAD, Some(key))).await?;
     let etag = seen.headers.get(header::ETAG).cloned();
@@ -81,10 +96,10 @@ async fn ask(bucket: &Bucket, key: &str) -> Outcome<bool> {
         (header::IF_MATCH, etag, true),
     ] {
         if put(bucket, key, Some((name, value))).await? != expected {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(seen.headers))
 }
 
 /// Sends the probe object. Returns whether it was written.
