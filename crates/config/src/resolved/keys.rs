@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Authorities, DekTag, Permission, SecretText, ServerAddress};
 
-/// The keys of all kinds.
+/// Local keys, keys at key services, and the choice of the active one.
 pub struct Keys {
     /// `keys.encrypt_key`: FORMAT.md, `s3pk1.` and base64url, or a passphrase.
     pub encrypt_key: Option<SecretText>,
